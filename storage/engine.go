@@ -1,0 +1,45 @@
+package storage
+
+// Reader reads one consistent state of an Engine. Byte slices that it hands out are valid only until the callback
+// returns (Scan) or until the reader is closed (Get); copy what is kept.
+type Reader interface {
+	// Get returns the value of key, or ErrNotFound.
+	Get(key []byte) ([]byte, error)
+	// Scan calls fn in byte order for every key in [start, end) until fn returns false or an error.
+	// A nil end means no upper bound. With keysOnly values are not read and value is nil.
+	Scan(start, end []byte, keysOnly bool, fn func(key, value []byte) (bool, error)) error
+}
+
+// View is a Reader of one moment; it must be closed. It may be used by one goroutine at a time, beside any number of
+// other views and one Batch.
+type View interface {
+	Reader
+	Close()
+}
+
+// Batch is one atomic, durable write. Its reads see its own writes. It must be ended by exactly one of Commit and
+// Discard. An Engine has at most one open Batch at a time (its one writer).
+type Batch interface {
+	Reader
+	// Set stores value under key. The batch keeps neither slice after Set returns.
+	Set(key, value []byte) error
+	Delete(key []byte) error
+	// Size is what the batch holds so far, in bytes, counted the way MaxBatchBytes is.
+	Size() int
+	// Commit returns after all writes are on disk (fsync), or an error after which the engine must not be used again.
+	Commit() error
+	Discard()
+}
+
+// Engine is an ordered map of bytes that a node keeps all its replicas' state in.
+type Engine interface {
+	// View opens a consistent view of everything committed so far.
+	View() View
+	// Batch opens the one write.
+	Batch() Batch
+	// MaxBatchBytes is the largest Batch.Size that can commit.
+	MaxBatchBytes() int
+	// DiskBytes is what the engine occupies on disk, 0 in memory.
+	DiskBytes() int64
+	Close() error
+}
