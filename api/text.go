@@ -1,0 +1,70 @@
+package api
+
+import (
+	"encoding/base64"
+	"fmt"
+	"unicode/utf8"
+)
+
+// appendText appends a JSON member called name with b as a string, or, if b is not valid UTF-8, one called name_b64
+// with b in standard base64.
+func appendText(dst []byte, name string, b []byte) []byte {
+	dst = append(dst, '"')
+	dst = append(dst, name...)
+	if !utf8.Valid(b) {
+		dst = append(dst, `_b64":"`...)
+		dst = base64.StdEncoding.AppendEncode(dst, b)
+		return append(dst, '"')
+	}
+	dst = append(dst, `":`...)
+	return appendString(dst, b)
+}
+
+// appendString appends b, which must be valid UTF-8, as a JSON string.
+func appendString(dst, b []byte) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i, c := range b {
+		if c >= 0x20 && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, b[start:i]...)
+		dst = appendEscape(dst, c)
+		start = i + 1
+	}
+	dst = append(dst, b[start:]...)
+	return append(dst, '"')
+}
+
+func appendEscape(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	default:
+		return append(dst, '\\', 'u', '0', '0', upperHex[c>>4], upperHex[c&15])
+	}
+}
+
+// text returns the bytes of a member that came as plain or as b64; nil if as neither.
+func text(name string, plain *string, b64 *string) ([]byte, error) {
+	switch {
+	case plain != nil && b64 != nil:
+		return nil, &InvalidError{Where: name, Detail: "stands beside " + name + "_b64; use one of them"}
+	case plain != nil:
+		return []byte(*plain), nil
+	case b64 != nil:
+		b, err := base64.StdEncoding.Strict().AppendDecode([]byte{}, []byte(*b64))
+		if err != nil {
+			return nil, &InvalidError{Where: name + "_b64", Detail: fmt.Sprintf("not standard base64: %v", err)}
+		}
+		return b, nil
+	default:
+		return nil, nil
+	}
+}
