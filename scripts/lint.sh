@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs golangci-lint, of the version that scripts/tools/go.mod pins, over the whole tree with .golangci.yml, and
+# shellcheck over our scripts where it is installed. Arguments go to golangci-lint: scripts/lint.sh --fix ./ring/...
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+lint=$(go -C scripts/tools tool -n golangci-lint)
+if [ $# -eq 0 ]; then
+	set -- ./...
+fi
+"$lint" run "$@"
+
+if command -v shellcheck >/dev/null; then
+	shellcheck .ci/run scripts/*.sh
+fi
