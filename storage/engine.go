@@ -1,12 +1,25 @@
 package storage
 
+// What every Engine promises about sizes, so that costs can be computed without asking it.
+const (
+	// MinKeyBytes is the length of the shortest engine key; shorter ones belong to the engines themselves.
+	MinKeyBytes = 2
+	// MaxEngineKeyBytes is the length of the longest engine key.
+	MaxEngineKeyBytes = 4096
+	// MaxCellBytes is the length of the longest value under one engine key. Longer values are split by the partition.
+	MaxCellBytes = 512 << 10
+	// WriteOverhead is what Batch.Size counts for each Set and Delete beside the lengths of key and value.
+	WriteOverhead = 128
+)
+
 // Reader reads one consistent state of an Engine. Byte slices that it hands out are valid only until the callback
-// returns (Scan) or until the reader is closed (Get); copy what is kept.
+// returns (Scan) or until the reader is closed (Get); copy what is kept. They must not be written to.
 type Reader interface {
 	// Get returns the value of key, or ErrNotFound.
 	Get(key []byte) ([]byte, error)
 	// Scan calls fn in byte order for every key in [start, end) until fn returns false or an error.
-	// A nil end means no upper bound. With keysOnly values are not read and value is nil.
+	// A nil end means no upper bound. With keysOnly values are not read and value is nil. fn may call Get and Scan,
+	// and Set and Delete of the same batch: the scan does not see them.
 	Scan(start, end []byte, keysOnly bool, fn func(key, value []byte) (bool, error)) error
 }
 
@@ -18,13 +31,16 @@ type View interface {
 }
 
 // Batch is one atomic, durable write. Its reads see its own writes. It must be ended by exactly one of Commit and
-// Discard. An Engine has at most one open Batch at a time (its one writer).
+// Discard; Discard after either does nothing. An Engine has at most one open Batch at a time (its one writer).
 type Batch interface {
 	Reader
-	// Set stores value under key. The batch keeps neither slice after Set returns.
+	// Set stores value under key. The batch keeps neither slice after Set returns. It returns ErrTooLarge, and changes
+	// nothing, where Size would pass MaxBatchBytes or the value is over MaxCellBytes; ErrBadKey for a bad key.
 	Set(key, value []byte) error
+	// Delete removes key, present or not. It fails as Set does.
 	Delete(key []byte) error
-	// Size is what the batch holds so far, in bytes, counted the way MaxBatchBytes is.
+	// Size is what the batch holds so far: for every Set and Delete the lengths of key and value and WriteOverhead,
+	// rewritten keys counted again.
 	Size() int
 	// Commit returns after all writes are on disk (fsync), or an error after which the engine must not be used again.
 	Commit() error

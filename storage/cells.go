@@ -1,0 +1,107 @@
+package storage
+
+// replace writes rec over old under key: the record, the value's overflow cells and the expiry index.
+func (p *Partition) replace(b Batch, key []byte, old, rec *record) error {
+	if err := p.moveDeadline(b, key, old.deadline, rec.deadline); err != nil {
+		return err
+	}
+	if err := p.writeOverflow(b, key, rec); err != nil {
+		return err
+	}
+	if err := p.trimOverflow(b, key, rec.chunks(), old.chunks()); err != nil {
+		return err
+	}
+	if old.exists() {
+		p.meta.Bytes -= uint64(len(key)) + old.length
+		p.meta.Keys--
+	}
+	p.meta.Bytes += uint64(len(key)) + rec.length
+	p.meta.Keys++
+
+	dataKey := appendDataKey(make([]byte, 0, prefixBytes+len(key)), p.id, key)
+	size := recordHeadMax
+	if !rec.split {
+		size += len(rec.inline)
+	}
+	return b.Set(dataKey, appendRecord(make([]byte, 0, size), rec))
+}
+
+// remove deletes an existing key as one change of its own.
+func (p *Partition) remove(b Batch, key []byte, old *record) error {
+	if err := p.moveDeadline(b, key, old.deadline, 0); err != nil {
+		return err
+	}
+	if err := p.trimOverflow(b, key, 0, old.chunks()); err != nil {
+		return err
+	}
+	p.meta.Revision++
+	p.meta.LastRemoval = p.meta.Revision
+	p.meta.Keys--
+	p.meta.Bytes -= uint64(len(key)) + old.length
+	return b.Delete(appendDataKey(nil, p.id, key))
+}
+
+// moveDeadline keeps the expiry index in step with a record's deadline.
+func (p *Partition) moveDeadline(b Batch, key []byte, from, to Millis) error {
+	if from == to {
+		return nil
+	}
+	if from != 0 {
+		if err := b.Delete(expiryKey(p.id, from, key)); err != nil {
+			return err
+		}
+	}
+	if to == 0 {
+		return nil
+	}
+	p.next = min(p.next, to)
+	return b.Set(expiryKey(p.id, to, key), nil)
+}
+
+func (p *Partition) writeOverflow(b Batch, key []byte, rec *record) error {
+	for chunk := range rec.chunks() {
+		from := int(chunk) * MaxCellBytes
+		to := min(from+MaxCellBytes, len(rec.inline))
+		if err := b.Set(overflowKey(p.id, key, chunk), rec.inline[from:to]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trimOverflow deletes the overflow cells from chunk number from up to, not including, to.
+func (p *Partition) trimOverflow(b Batch, key []byte, from, to uint32) error {
+	for chunk := from; chunk < to; chunk++ {
+		if err := b.Delete(overflowKey(p.id, key, chunk)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxChunks is the number of overflow cells of the longest value.
+const maxChunks = (MaxValueBytes + MaxCellBytes - 1) / MaxCellBytes
+
+// writeCost bounds one Set or Delete under a key of n bytes, the value apart.
+func writeCost(n int) int { return prefixBytes + 8 + n + WriteOverhead }
+
+// ApplyCost is an upper bound of what applying an entry adds to Batch.Size, Flush apart. A proposer refuses an entry
+// whose cost and FlushCost pass Engine.MaxBatchBytes; a worker commits before an entry that does not fit beside what
+// its batch holds and the flushes still due.
+func ApplyCost(data []byte) int {
+	c, err := DecodeCommand(data)
+	if err != nil || !c.valid() {
+		return 0
+	}
+	switch c.Kind {
+	case KindPut:
+		// The record, the expiry index (old out, new in), every overflow cell of the new value and of the old one.
+		writes := 3 + max(maxChunks, len(c.Value)/MaxCellBytes+1)
+		return recordHeadMax + len(c.Value) + writes*writeCost(len(c.Key))
+	case KindDelete:
+		return (2 + maxChunks) * writeCost(len(c.Key))
+	case KindExpire:
+		return int(min(c.Limit, MaxExpire)) * (2 + maxChunks) * writeCost(MaxKeyBytes)
+	}
+	return 0
+}

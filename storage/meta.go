@@ -1,0 +1,83 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+)
+
+const metaFormat = 1
+
+// MaxConfBytes is the length of the longest raft configuration that a partition keeps.
+const MaxConfBytes = 1024
+
+// FlushCost is an upper bound of what one Partition.Flush adds to Batch.Size.
+const FlushCost = MaxConfBytes + 256 + WriteOverhead
+
+func appendMeta(dst []byte, m *Meta) []byte {
+	dst = append(dst, metaFormat)
+	for _, v := range [...]uint64{
+		m.Applied, m.AppliedTerm, uint64(m.Revision), uint64(m.LastRemoval), uint64(m.Clock), m.Keys, m.Bytes,
+	} {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	return appendBytes(dst, m.Conf)
+}
+
+// decodeMeta returns a Meta that owns its memory.
+func decodeMeta(b []byte) (Meta, error) {
+	d := decoder{b: b}
+	if d.byte() != metaFormat {
+		d.fail(errBadFormat)
+	}
+	m := Meta{
+		Applied:     d.uvarint(),
+		AppliedTerm: d.uvarint(),
+		Revision:    Version(d.uvarint()),
+		LastRemoval: Version(d.uvarint()),
+		Clock:       Millis(d.uvarint()),
+		Keys:        d.uvarint(),
+		Bytes:       d.uvarint(),
+	}
+	if conf := d.bytes(); len(conf) > 0 {
+		m.Conf = slices.Clone(conf)
+	}
+	if err := d.finish(); err != nil {
+		return Meta{}, corruptf("meta record: %v", err)
+	}
+	return m, nil
+}
+
+// ReadMeta returns the bookkeeping of a partition's replica, the zero Meta where there is none.
+func ReadMeta(r Reader, id PartitionID) (Meta, error) {
+	b, err := r.Get(metaKey(id, metaRecord))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Meta{}, nil
+	case err != nil:
+		return Meta{}, err
+	}
+	return decodeMeta(b)
+}
+
+// Partitions returns, ascending, every partition of which r holds anything, unfinished installs and drops included.
+func Partitions(r Reader) ([]PartitionID, error) {
+	var ids []PartitionID
+	for next, more := PartitionID(0), true; more; {
+		more = false
+		start := appendPrefix(nil, next, colMeta)[:2]
+		err := r.Scan(start, nil, true, func(k, _ []byte) (bool, error) {
+			if len(k) < prefixBytes {
+				return false, corruptf("engine key of %d bytes", len(k))
+			}
+			id := PartitionID(binary.BigEndian.Uint16(k))
+			ids = append(ids, id)
+			next, more = id+1, id != MetaPartition
+			return false, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}

@@ -1,0 +1,100 @@
+package storage
+
+import "fmt"
+
+// tally counts what a Meta says there is.
+type tally struct{ keys, bytes uint64 }
+
+// add counts a cell with a whole engine key.
+func (t *tally) add(key, value []byte) error {
+	if len(key) < prefixBytes || column(key[prefixBytes-1]) != colData {
+		return nil
+	}
+	rec, err := decodeRecord(value)
+	if err != nil {
+		return err
+	}
+	t.keys++
+	t.bytes += uint64(len(key)-prefixBytes) + rec.length
+	return nil
+}
+
+func (t *tally) matches(m *Meta) error {
+	if t.keys != m.Keys || t.bytes != m.Bytes {
+		return corruptf("%d keys of %d bytes, the bookkeeping says %d of %d", t.keys, t.bytes, m.Keys, m.Bytes)
+	}
+	return nil
+}
+
+// Verify reads a whole partition and returns ErrCorrupt where it contradicts itself: keys or bytes that the bookkeeping
+// does not count, a value with missing parts, an expiry index that is not that of the records, cells that belong to no
+// key. It finds what an engine lost without noticing.
+func Verify(r Reader, id PartitionID) error {
+	meta, err := ReadMeta(r, id)
+	if err != nil {
+		return fmt.Errorf("verify partition %d: %w", id, err)
+	}
+	v := verifier{r: r, id: id}
+	if err := v.run(&meta); err != nil {
+		return fmt.Errorf("verify partition %d: %w", id, err)
+	}
+	return nil
+}
+
+type verifier struct {
+	r                 Reader
+	id                PartitionID
+	tally             tally
+	deadlines, chunks uint64
+}
+
+func (v *verifier) run(meta *Meta) error {
+	start, end := columnRange(v.id, colData)
+	if err := v.r.Scan(start, end, false, v.record); err != nil {
+		return err
+	}
+	if err := v.tally.matches(meta); err != nil {
+		return err
+	}
+	if err := v.count(colExpiry, v.deadlines); err != nil {
+		return err
+	}
+	return v.count(colOverflow, v.chunks)
+}
+
+func (v *verifier) record(k, cell []byte) (bool, error) {
+	rec, err := decodeRecord(cell)
+	if err != nil {
+		return false, err
+	}
+	key := k[prefixBytes:]
+	if err := v.tally.add(k, cell); err != nil {
+		return false, err
+	}
+	v.chunks += uint64(rec.chunks())
+	if rec.split {
+		if _, err := rec.value(v.r, v.id, key); err != nil {
+			return false, err
+		}
+	}
+	if rec.deadline == 0 {
+		return true, nil
+	}
+	v.deadlines++
+	_, err = v.r.Get(expiryKey(v.id, rec.deadline, key))
+	return true, missingCell(err, v.id, key)
+}
+
+// count compares a column's number of cells with what the records account for.
+func (v *verifier) count(c column, want uint64) error {
+	var n uint64
+	start, end := columnRange(v.id, c)
+	err := v.r.Scan(start, end, true, func(_, _ []byte) (bool, error) {
+		n++
+		return true, nil
+	})
+	if err == nil && n != want {
+		err = corruptf("%d cells in column %#x, the records account for %d", n, uint8(c), want)
+	}
+	return err
+}
