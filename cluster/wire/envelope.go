@@ -107,6 +107,11 @@ func AppendLeaders(dst []byte, leaders []Leader) []byte {
 	return seal(dst, start)
 }
 
+// LeadersSize is an upper bound of what AppendLeaders appends for n leaders, in bytes.
+func LeadersSize(n int) int {
+	return EnvelopeOverhead + binary.MaxVarintLen64 + n*(2+binary.MaxVarintLen64)
+}
+
 // AppendEmpty appends an envelope without a body: KindPing or KindPong.
 func AppendEmpty(dst []byte, kind Kind) []byte {
 	return open(dst, kind)

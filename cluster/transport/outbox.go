@@ -1,0 +1,232 @@
+package transport
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringkv/ringkv/cluster/wire"
+)
+
+// maxSpare is the largest buffer that an idle outbox keeps for the next frame, in bytes.
+const maxSpare = 256 << 10
+
+// outbox is what waits to be written to one connection: a queue of frames, the last of which still takes envelopes.
+// Any goroutine adds; one writer takes. While the writer is busy everything added gathers in one frame, which is all
+// the batching there is.
+//
+// When more than one frame waits, the link is slower than its senders. From then on urgent envelopes go around the
+// queue, so that a heartbeat waits for the frame being written at most, and not for all that waits before it.
+type outbox struct {
+	maxBytes   int // most bytes that wait
+	frameBytes int // a frame with this much payload takes no more
+	counters   *counters
+	wake       chan struct{} // holds one token when there is work
+	done       chan struct{} // closed by close
+	unflushed  atomic.Bool   // something was added without waking the writer
+
+	mu     sync.Mutex // guards what follows; never held across I/O
+	closed bool
+	queue  [][]byte // frames, unsealed
+	urgent []byte   // the frame that goes around the queue; empty when nothing urgent waits
+	bytes  int      // in queue and urgent
+	taken  uint64   // how many frames of the queue the writer took so far
+	spare  []byte   // an empty buffer for the next frame, or nil
+}
+
+// item is one envelope to add.
+type item struct {
+	size   int  // upper bound of its bytes
+	urgent bool // may overtake
+	lazy   bool // do not wake the writer; somebody calls flush
+}
+
+func newOutbox(c *Config, n *counters) *outbox {
+	return &outbox{
+		maxBytes:   c.MaxQueueBytes,
+		frameBytes: c.FrameBytes,
+		counters:   n,
+		wake:       make(chan struct{}, 1),
+		done:       make(chan struct{}),
+	}
+}
+
+// add appends the envelope that encode writes, and returns the number of its frame: once taken has reached it, the
+// envelope may have left. Frames are numbered from 1; an urgent envelope that overtook has number 0.
+// The error is ErrTooLarge, ErrOverloaded, or ErrUnreachable after close.
+func (o *outbox) add(it item, encode func(dst []byte) []byte) (frame uint64, err error) {
+	frame, err = o.append(it, encode)
+	if err != nil {
+		return 0, err
+	}
+	if it.lazy {
+		o.unflushed.Store(true)
+	} else {
+		o.signal()
+	}
+	return frame, nil
+}
+
+func (o *outbox) append(it item, encode func(dst []byte) []byte) (uint64, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed:
+		return 0, ErrUnreachable
+	case it.size > wire.MaxFrame:
+		return 0, ErrTooLarge
+	case o.bytes+it.size > o.maxBytes:
+		return 0, ErrOverloaded
+	}
+	if it.urgent && len(o.queue) > 1 && len(o.urgent)+it.size <= o.frameBytes {
+		if len(o.urgent) == 0 {
+			o.urgent = wire.BeginFrame(o.urgent)
+		}
+		before := len(o.urgent)
+		o.urgent = encode(o.urgent)
+		o.bytes += len(o.urgent) - before
+		return 0, nil
+	}
+	tail := o.tail(it.size)
+	before := len(*tail)
+	*tail = encode(*tail)
+	o.bytes += len(*tail) - before
+	return o.taken + uint64(len(o.queue)), nil
+}
+
+// tail is the last frame of the queue, a new one if size more bytes would make it too long. The caller holds mu.
+func (o *outbox) tail(size int) *[]byte {
+	if n := len(o.queue); n > 0 && len(o.queue[n-1])+size <= o.frameBytes {
+		return &o.queue[n-1]
+	}
+	o.queue = append(o.queue, wire.BeginFrame(o.spare))
+	o.spare = nil
+	return &o.queue[len(o.queue)-1]
+}
+
+// flush wakes the writer if lazy items were added since the last flush.
+func (o *outbox) flush() {
+	if o.unflushed.Load() && o.unflushed.Swap(false) {
+		o.signal()
+	}
+}
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close refuses all further adds, stops the writer, and returns how many frames had been taken: those may have been
+// sent, later ones have not.
+func (o *outbox) close() (taken uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		o.closed = true
+		close(o.done)
+	}
+	o.queue, o.urgent, o.spare, o.bytes = nil, nil, nil, 0
+	return o.taken
+}
+
+// waiting is how many bytes wait.
+func (o *outbox) waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes
+}
+
+// take removes what is written next: the urgent frame if there is one, and the first of the queue. Both are nil when
+// nothing waits.
+func (o *outbox) take() (urgent, frame []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.urgent) > 0 {
+		urgent, o.urgent = o.urgent, nil
+		o.bytes -= len(urgent) - wire.FrameHeader
+	}
+	if len(o.queue) > 0 {
+		frame = o.queue[0]
+		o.queue[0] = nil
+		o.queue = o.queue[1:]
+		o.bytes -= len(frame) - wire.FrameHeader
+		o.taken++
+	}
+	return urgent, frame
+}
+
+// recycle keeps the buffer of a written frame for the next one.
+func (o *outbox) recycle(frame []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.spare == nil && !o.closed && cap(frame) <= maxSpare {
+		o.spare = frame[:0]
+	}
+}
+
+// run is the writer: it writes what waits until close, or until a write fails. Every interval it adds the sign of
+// life that beat asks for, if any. A write that hangs is ended by whoever closes conn.
+func (o *outbox) run(conn net.Conn, interval time.Duration, beat func() wire.Kind) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-o.done:
+			return nil
+		case <-ticker.C:
+			o.beat(beat())
+		case <-o.wake:
+		}
+		if err := o.drain(conn); err != nil {
+			return err
+		}
+	}
+}
+
+func (o *outbox) beat(kind wire.Kind) {
+	if kind == wire.KindInvalid {
+		return
+	}
+	// A full queue refuses it: bytes are on their way then, and those are a sign of life too.
+	_, _ = o.add(item{size: wire.EnvelopeOverhead, urgent: true}, func(dst []byte) []byte {
+		return wire.AppendEmpty(dst, kind)
+	})
+}
+
+func (o *outbox) drain(conn net.Conn) error {
+	for {
+		urgent, frame := o.take()
+		if urgent == nil && frame == nil {
+			return nil
+		}
+		if err := o.write(conn, urgent, frame); err != nil {
+			return err
+		}
+		if frame != nil {
+			o.recycle(frame)
+		}
+	}
+}
+
+// write sends both frames, either of which may be nil, with one system call where the connection can.
+func (o *outbox) write(conn net.Conn, frames ...[]byte) error {
+	bufs := make(net.Buffers, 0, 2)
+	for _, f := range frames {
+		if f != nil {
+			wire.SealFrame(f)
+			bufs = append(bufs, f)
+		}
+	}
+	o.counters.framesSent.Add(uint64(len(bufs)))
+	if len(bufs) == 1 {
+		n, err := conn.Write(bufs[0])
+		o.counters.bytesSent.Add(uint64(n))
+		return err
+	}
+	n, err := bufs.WriteTo(conn)
+	o.counters.bytesSent.Add(uint64(n))
+	return err
+}
