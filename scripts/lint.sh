@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs golangci-lint, of the version that scripts/tools/go.mod pins, over the whole tree with .golangci.yml, and
-# shellcheck over our scripts where it is installed. Arguments go to golangci-lint: scripts/lint.sh --fix ./ring/...
+# Runs golangci-lint, of the version that scripts/tools/go.mod pins, over the whole tree with .golangci.yml; then the
+# shell scripts through shellcheck, where that is installed. Arguments go to golangci-lint, for example:
+#   scripts/lint.sh --fix ./ring/...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
