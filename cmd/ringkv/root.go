@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+const rootLong = `ringkv is a sharded, replicated key-value store.
+
+  ringkv dev                      three nodes on this machine, to try it
+  ringkv serve                    one node
+  ringkv put greeting hello       the client commands ask any node
+  ringkv get greeting
+
+Client commands find their node by --node, else RINGKV_NODES, else 127.0.0.1:8080 and 127.0.0.1:8081.
+
+Exit codes:
+  0  done
+  1  error; a write that fails so was not done, unless the message says otherwise
+  2  wrong usage
+  3  key not found
+  4  condition failed (--if-match, --if-absent, …)
+  5  outcome unknown: the write may have been done, or may be done later`
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "ringkv",
+		Short:         "A sharded, replicated key-value store",
+		Long:          rootLong,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          usageArgs(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
+	root.AddGroup(
+		&cobra.Group{ID: "cluster", Title: "Run a cluster:"},
+		&cobra.Group{ID: "keys", Title: "Read and write keys:"},
+		&cobra.Group{ID: "look", Title: "Look at a cluster:"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("cluster", a.serveCommand(), a.devCommand(), a.benchCommand())
+	add("keys", a.getCommand(), a.putCommand(), a.deleteCommand(), a.listCommand())
+	add("look", a.statusCommand(), a.ringCommand(), a.healthcheckCommand(), a.versionCommand())
+	return root
+}
+
+// usageArgs makes a violation of check a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError(cmd, err)
+		}
+		return nil
+	}
+}
+
+// usageError marks err as the caller's mistake and points to the help.
+func usageError(cmd *cobra.Command, err error) error {
+	return &codedError{code: exitUsage, err: fmt.Errorf("%w\nTry: %s --help", err, cmd.CommandPath())}
+}
+
+// examples indents lines for cobra's help.
+func examples(lines ...string) string { return "  " + strings.Join(lines, "\n  ") }
