@@ -25,7 +25,6 @@ const (
 	StatusOK       uint8 = 0
 	StatusReserved uint8 = 0xF0
 
-	statusExpired    uint8 = 0xFE
 	statusOverloaded uint8 = 0xFF
 )
 

@@ -183,10 +183,6 @@ func (in *inbound) handle(req wire.Request) {
 		ctx, cancel = context.WithTimeout(ctx, req.Timeout)
 		defer cancel()
 	}
-	if ctx.Err() != nil {
-		in.respond(wire.Response{ID: req.ID, Status: statusExpired})
-		return
-	}
 	status, body := in.t.cfg.Handler.HandleRequest(ctx, in.from, req.Method, req.Body)
 	in.respond(wire.Response{ID: req.ID, Status: status, Body: body})
 }

@@ -101,7 +101,7 @@ func (s *session) end(reason error) {
 	}
 	s.dead = reason
 	taken := s.out.close()
-	lost := fmt.Errorf("%w: %w", ErrConnLost, reason)
+	lost := fmt.Errorf("%w: %v", ErrConnLost, reason) // not %w: the reason may be one that Unsent knows
 	unsent := fmt.Errorf("%w: %w", ErrUnreachable, reason)
 	for _, c := range s.calls {
 		if c.frame <= taken {

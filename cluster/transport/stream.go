@@ -44,7 +44,7 @@ func (t *Transport) dialStream(ctx context.Context, to ring.NodeID, addr string)
 	if err != nil {
 		return nil, nil, fmt.Errorf("dial: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	live := newLiveConn(conn, t.cfg.ReadTimeout, &t.counters)
 	r := bufio.NewReaderSize(live, readBuffer)
 	err = hello(conn, r, self, to, addr)

@@ -100,9 +100,6 @@ func (t *Transport) Close() error {
 	t.mu.Lock()
 	already := t.closed
 	t.closed = true
-	for _, in := range t.inbound {
-		in.cancel(ErrClosed)
-	}
 	t.mu.Unlock()
 	var err error
 	if !already {
@@ -227,10 +224,10 @@ func (t *Transport) send(to ring.NodeID, it item, encode func([]byte) []byte) bo
 // Call asks another node and waits for its answer. ctx's deadline travels with the request. body is copied; the
 // answer is the caller's, but may share a buffer with other answers: copy a small part that is kept for long.
 //
-// Errors: see errors.go; when ctx ended first, its cause, and whether the request was handled is not known.
+// Errors: see errors.go; when ctx ended first, ctx.Err(), and whether the request was handled is not known.
 func (t *Transport) Call(ctx context.Context, to ring.NodeID, method uint8, body []byte) ([]byte, error) {
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%w: %w", ErrExpired, context.Cause(ctx))
+		return nil, fmt.Errorf("call node %d: %w: %w", to, ErrExpired, ctx.Err())
 	}
 	s, err := t.sessionOf(to)
 	if err != nil {
@@ -246,7 +243,7 @@ func (t *Transport) Call(ctx context.Context, to ring.NodeID, method uint8, body
 	case <-ctx.Done():
 		if s.remove(c.id) != nil { // nobody else ends it now
 			s.release(c)
-			return nil, fmt.Errorf("call node %d: %w", to, context.Cause(ctx))
+			return nil, fmt.Errorf("call node %d: %w", to, ctx.Err())
 		}
 		<-c.ended
 	}
@@ -279,8 +276,6 @@ func resultOf(r wire.Response) ([]byte, error) {
 		return r.Body, nil
 	case statusOverloaded:
 		return nil, ErrOverloaded
-	case statusExpired:
-		return nil, ErrExpired
 	default:
 		return nil, &StatusError{Status: r.Status, Body: r.Body}
 	}
