@@ -18,6 +18,7 @@ const (
 	kindRemove     kind = 6 // no entries, no mark; the State stays
 	kindTrim       kind = 7 // segments below the number in index are needed no more
 	kindCheckpoint kind = 8 // all that memory knows of the group but where its entries are
+	kindNext       kind = 9 // the log goes on in the segment of that number, which is on disk
 )
 
 var errItem = errors.New("malformed item")
@@ -123,7 +124,7 @@ func decodeItems(body []byte, ops []op, points []checkpoint) ([]op, []checkpoint
 			o.index, o.term = le.Uint64(item[8:]), le.Uint64(item[16:])
 		case kindReset, kindCompact:
 			o.index, o.term = le.Uint64(item[8:]), le.Uint64(item[16:])
-		case kindTrim:
+		case kindTrim, kindNext:
 			o.index = uint64(le.Uint32(item[4:]))
 		case kindState, kindCheckpoint:
 			o.extra = int32(len(points))
@@ -148,7 +149,7 @@ func itemLength(b []byte) (int, error) {
 		n = markItem
 	case kindState:
 		n = stateItem
-	case kindRemove, kindTrim:
+	case kindRemove, kindTrim, kindNext:
 		n = shortItem
 	case kindCheckpoint:
 		n = checkpointItem

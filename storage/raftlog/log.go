@@ -179,12 +179,17 @@ func (l *Log) sync() error {
 }
 
 // roll begins the next segment. All before it is synced first, so only the last segment can have a torn tail, and the
-// new one is durable with its checkpoint before anything else goes into it: recovery may drop it if it is torn.
+// new one is durable with its checkpoint before anything else goes into it: recovery may drop it if it is torn. Then
+// the old one is told that it has a successor, so that the loss of the last segment is noticed too.
 func (l *Log) roll() error {
 	if err := l.sync(); err != nil {
 		return err
 	}
-	return l.begin(l.active().info.number+1, l.segments[0].info.number)
+	old := l.active()
+	if err := l.begin(old.info.number+1, l.segments[0].info.number); err != nil {
+		return err
+	}
+	return old.close(l.active().info)
 }
 
 // begin creates segment number and writes its checkpoint: the oldest segment needed and all groups.

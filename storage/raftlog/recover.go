@@ -12,7 +12,8 @@ type recovery struct {
 	ops     []op
 	points  []checkpoint
 	oldest  uint64 // the oldest segment needed, as the last trim said
-	torn    bool   // the active segment holds bytes beyond its last record
+	clean   bool   // the segment before the last holds nothing beyond its last record
+	torn    bool   // the active segment holds something beyond its last record
 }
 
 // recover rebuilds what the segments say and leaves the active one ready to be written to.
@@ -27,7 +28,7 @@ func (l *Log) recover() error {
 	run := lastRun(numbers)
 	r := recovery{l: l}
 	for i, n := range run {
-		if err := r.segment(n, i == len(run)-1); err != nil {
+		if err := r.segment(n, len(run)-1-i); err != nil {
 			return err
 		}
 	}
@@ -82,8 +83,9 @@ func (l *Log) recreate(number uint32) error {
 	return l.create()
 }
 
-// segment reads one segment. The last one may be torn: at its end, or as a whole, which drops it.
-func (r *recovery) segment(number uint32, last bool) error {
+// segment reads one segment, which after others follow. The last one may be torn: at its end, or as a whole, which
+// drops it.
+func (r *recovery) segment(number uint32, after int) error {
 	path := filepath.Join(r.l.dir, segmentName(number))
 	file, err := r.l.fs.Open(path)
 	if err != nil {
@@ -94,7 +96,7 @@ func (r *recovery) segment(number uint32, last bool) error {
 	if r.content, err = s.content(r.content); err != nil {
 		return err
 	}
-	ok, err := r.header(s, number, last)
+	ok, err := r.header(s, number, after == 0)
 	if err != nil {
 		return err
 	}
@@ -104,7 +106,10 @@ func (r *recovery) segment(number uint32, last bool) error {
 	if err := r.records(s); err != nil {
 		return err
 	}
-	return r.end(s, last)
+	if after > 0 {
+		return r.endBefore(s, after)
+	}
+	return r.end(s)
 }
 
 // header reads and checks the segment's header. It reports false if creating the segment was cut short there.
@@ -136,7 +141,7 @@ func (r *recovery) header(s *segment, number uint32, last bool) (bool, error) {
 
 // records replays the segment's intact records and leaves s.end behind the last one.
 func (r *recovery) records(s *segment) error {
-	for {
+	for !s.done {
 		info, body, ok := parseRecord(r.content[s.end:], s.seed)
 		if !ok {
 			return nil
@@ -147,9 +152,12 @@ func (r *recovery) records(s *segment) error {
 		if err := r.replay(s, body); err != nil {
 			return s.corrupt(s.end, "record %d: %v", info.seq, err)
 		}
-		r.l.seq = info.seq
 		s.end += int64(info.size())
+		if !s.done {
+			r.l.seq = info.seq
+		}
 	}
+	return nil
 }
 
 // replay takes over one record.
@@ -163,12 +171,16 @@ func (r *recovery) replay(s *segment, body []byte) error {
 	if opening {
 		return r.checkpoint()
 	}
+	if len(r.ops) == 1 && r.ops[0].kind == kindNext && r.ops[0].index == uint64(s.info.number)+1 {
+		s.done = true
+		return nil
+	}
 	for i := range r.ops {
 		o := &r.ops[i]
 		switch o.kind {
 		case kindTrim:
 			r.oldest = max(r.oldest, o.index)
-		case kindCheckpoint:
+		case kindCheckpoint, kindNext:
 			return errItem
 		default:
 			if err := r.l.index.apply(o, r.points, s.info.number, s.end); err != nil {
@@ -221,29 +233,41 @@ func (g *group) restore(c checkpoint) error {
 // maxRestored bounds the memory that a checkpoint can ask for, in entries of a group.
 const maxRestored = 1 << 26
 
-// end judges what follows the segment's last intact record.
-func (r *recovery) end(s *segment, last bool) error {
-	rest := r.content[s.end:]
-	if !last {
-		if r.l.seq < s.info.firstSeq || !allZero(rest) {
-			return s.corrupt(s.end, "record %d is damaged", r.l.seq+1)
-		}
+// endBefore judges what follows the last intact record of a segment that is not the last one. Only the record that names
+// the next segment may be missing or torn, and only if that segment is the last: the sequence number that the next
+// segment starts with tells whether anything else is missing.
+func (r *recovery) endBefore(s *segment, after int) error {
+	opened := r.l.seq >= s.info.firstSeq
+	r.clean = s.done || allZero(r.content[s.end:])
+	if s.done || opened && after == 1 && tornRecord(r.content, s.end, s.seed) {
 		return nil
+	}
+	return s.corrupt(s.end, "record %d is damaged", r.l.seq+1)
+}
+
+// end judges what follows the last intact record of the last segment.
+func (r *recovery) end(s *segment) error {
+	if s.done {
+		return s.corrupt(s.end, "segment %d, which follows, is missing", s.info.number+1)
 	}
 	if err := judgeTail(s, r.content, r.l.seq+1); err != nil {
 		return err
 	}
-	r.torn = !allZero(rest)
+	r.torn = !allZero(r.content[s.end:])
 	if r.l.seq < s.info.firstSeq { // not even its checkpoint: nothing else was written to it
 		return r.drop(s)
 	}
 	return nil
 }
 
-// drop deletes a last segment that was torn while it was created; the one before it goes on.
+// drop deletes a last segment that was torn while it was created; the one before it goes on. That one was synced before
+// and was not yet told that it has a successor.
 func (r *recovery) drop(s *segment) error {
-	r.torn = false
-	r.l.segments = r.l.segments[:len(r.l.segments)-1]
+	rest := r.l.segments[:len(r.l.segments)-1]
+	if n := len(rest); n > 0 && (rest[n-1].done || !r.clean) {
+		return s.corrupt(0, "its header or its first record, which were synced, are damaged")
+	}
+	r.l.segments, r.torn = rest, false
 	if err := s.file.Close(); err != nil {
 		return err
 	}
@@ -257,8 +281,11 @@ func (r *recovery) drop(s *segment) error {
 // only, and raft will build on it.
 func (r *recovery) finish() error {
 	front, active := r.l.segments[0], r.l.active()
-	if r.oldest < uint64(front.info.number) || r.oldest > uint64(active.info.number) {
+	if r.oldest < uint64(front.info.number) {
 		return front.corrupt(0, "segments %d to %d are missing before it", r.oldest, front.info.number-1)
+	}
+	if r.oldest > uint64(active.info.number) {
+		return active.corrupt(0, "the segments from %d on are missing after it", r.oldest)
 	}
 	for _, g := range r.l.index.sorted() {
 		for i, at := range g.locs {
@@ -277,6 +304,17 @@ func (r *recovery) finish() error {
 		return fmt.Errorf("sync %s: %w", active.path, err)
 	}
 	r.l.durable = r.l.seq
+	return r.closeBefore(active)
+}
+
+// closeBefore makes up for the closing record that a crash prevented.
+func (r *recovery) closeBefore(active *segment) error {
+	if len(r.l.segments) == 1 {
+		return nil
+	}
+	if before := r.l.segments[len(r.l.segments)-2]; !before.done {
+		return before.close(active.info)
+	}
 	return nil
 }
 

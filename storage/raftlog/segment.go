@@ -18,6 +18,7 @@ type segment struct {
 	file File
 	end  int64 // where the next record goes
 	size int64 // of the file; zeros from end on
+	done bool  // its last record names the next segment
 }
 
 func openSegment(path string, file File) *segment {
@@ -83,6 +84,21 @@ func (s *segment) extend(from, limit int64) error {
 		return err
 	}
 	s.size = target
+	return nil
+}
+
+// close writes the segment's last record, which says that next follows. It has next's first sequence number, as it is
+// no part of the log's contents: a crash before it loses nothing.
+func (s *segment) close(next segmentInfo) error {
+	room := make([]byte, recordHeader, 2*recordHeader)
+	rec := sealRecord(appendShortItem(room, kindNext, 0, next.number), s.seed, next.firstSeq, next.firstSeq-1)
+	if err := s.write(rec, 0); err != nil {
+		return fmt.Errorf("close segment %s: %w", s.path, err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("close segment %s: %w", s.path, err)
+	}
+	s.done = true
 	return nil
 }
 
