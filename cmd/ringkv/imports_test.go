@@ -37,21 +37,26 @@ var layers = []layer{
 	{pkg: "storage/enginetest", deps: []string{"ring", "storage"}},
 	{pkg: "storage/memdb", deps: []string{"ring", "storage"}, tests: []string{"storage/enginetest"}},
 	{pkg: "storage/badgerdb", deps: []string{"ring", "storage"}, tests: []string{"storage/enginetest"}},
-	{pkg: "storage/raftlog", deps: []string{"ring", "storage"}},
+	{pkg: "storage/raftlog", deps: []string{"ring", "storage"}, tests: []string{"storage/raftlog/memfs"}},
+	{pkg: "storage/raftlog/memfs", deps: []string{"storage/raftlog"}},
 
 	{pkg: "cluster/wire", deps: []string{"ring", "storage"}},
 	{pkg: "cluster/gossip", deps: []string{"ring"}},
 	{pkg: "cluster/transport", deps: []string{"ring", "cluster/wire"}},
-	{pkg: "cluster/meta", deps: []string{"ring", "storage", "cluster/wire"}, tests: []string{"storage/memdb"}},
 	{
 		pkg:   "cluster/replica",
 		deps:  []string{"ring", "storage", "storage/raftlog", "cluster/wire"},
+		tests: []string{"storage/memdb", "storage/raftlog/memfs"},
+	},
+	{
+		pkg:   "cluster/meta",
+		deps:  []string{"ring", "storage", "cluster/wire", "cluster/replica"},
 		tests: []string{"storage/memdb"},
 	},
 	{
 		pkg:   "cluster/worker",
 		deps:  []string{"ring", "storage", "storage/raftlog", "cluster/wire", "cluster/meta", "cluster/replica"},
-		tests: []string{"storage/memdb"},
+		tests: []string{"storage/memdb", "storage/raftlog/memfs"},
 	},
 
 	{pkg: "txn", deps: []string{"ring", "storage", "cluster/wire"}, tests: []string{"storage/memdb"}},
@@ -62,19 +67,20 @@ var layers = []layer{
 			"ring", "storage", "storage/badgerdb", "storage/raftlog", "cluster/wire", "cluster/gossip",
 			"cluster/transport", "cluster/meta", "cluster/replica", "cluster/worker",
 		},
-		tests: []string{"storage/memdb"},
+		tests: []string{"storage/memdb", "storage/raftlog/memfs"},
 	},
 	{
 		pkg: "cluster/sim",
 		deps: []string{
-			"ring", "storage", "storage/memdb", "storage/raftlog", "cluster/wire", "cluster/meta",
-			"cluster/replica", "cluster/worker", "cluster",
+			"ring", "storage", "storage/memdb", "storage/raftlog", "storage/raftlog/memfs", "cluster/wire",
+			"cluster/meta", "cluster/replica", "cluster/worker", "cluster",
 		},
 	},
 
 	{pkg: "api", deps: []string{"ring"}}, // wire types only: a client that imports it pulls in no server
 	{pkg: "api/web"},
-	{pkg: "api/client", deps: []string{"ring", "api"}},
+	{pkg: "api/client", deps: []string{"ring", "api"}, tests: []string{"api/client/clienttest"}},
+	{pkg: "api/client/clienttest", deps: []string{"ring", "api"}},
 	{
 		pkg:   "api/server",
 		deps:  []string{"ring", "storage", "cluster", "txn", "api", "api/web"},
@@ -82,8 +88,9 @@ var layers = []layer{
 	},
 
 	{
-		pkg:  "cmd/ringkv",
-		deps: []string{"ring", "storage", "cluster", "txn", "api", "api/client", "api/server"},
+		pkg:   "cmd/ringkv",
+		deps:  []string{"ring", "storage", "cluster", "txn", "api", "api/client", "api/server"},
+		tests: []string{"api/client/clienttest"},
 	},
 }
 
@@ -158,15 +165,21 @@ func TestRulesNameKnownPackages(t *testing.T) {
 	}
 }
 
+func TestEveryPackageHasARule(t *testing.T) {
+	missing := map[string]bool{}
+	for _, file := range repositoryFiles(t) {
+		if pkg := path.Dir(file); findLayer(pkg) == nil && !missing[pkg] {
+			missing[pkg] = true
+			t.Errorf("package %q is not in layers: say there, in %s, what it may import", pkg, thisFile)
+		}
+	}
+}
+
 func TestImportTable(t *testing.T) {
-	files, err := goFiles(filepath.Join("..", ".."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Fatal("found no Go files: is this test still in cmd/ringkv?")
-	}
-	for _, file := range files {
+	for _, file := range repositoryFiles(t) {
+		if pkg := path.Dir(file); findLayer(pkg) == nil {
+			continue // reported by TestEveryPackageHasARule, once
+		}
 		imports, err := parseImports(filepath.Join("..", "..", file))
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
@@ -289,6 +302,19 @@ func within(imp, root string) bool {
 func isStandard(imp string) bool {
 	first, _, _ := strings.Cut(imp, "/")
 	return !strings.Contains(first, ".")
+}
+
+// repositoryFiles is goFiles of this module.
+func repositoryFiles(t *testing.T) []string {
+	t.Helper()
+	files, err := goFiles(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(files, thisFile) {
+		t.Fatalf("did not find %s itself among %d Go files: has it moved?", thisFile, len(files))
+	}
+	return files
 }
 
 // goFiles lists the Go files of the module at root, whatever their build constraints, as slash-separated paths from
