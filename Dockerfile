@@ -1,11 +1,13 @@
 # ringkv in an image that holds one static binary and nothing else. Builds with BuildKit and with the classic builder.
 #
 #   docker build -t ringkv .
-#   docker run --read-only -v ringkv:/data -p 127.0.0.1:8080:8080 -e RINGKV_INSECURE=true ringkv
+#   docker run --read-only -v ringkv:/data -p 127.0.0.1:8080:8080 \
+#     -e RINGKV_ADVERTISE=127.0.0.1 -e RINGKV_INSECURE=true ringkv
 #
-# Inside a container the node has to listen on all addresses to be reached at all, which ringkv refuses until it is told
-# RINGKV_INSECURE=true: publish its ports on loopback or on a private network only. The base image follows go.mod's
-# Go version; scripts/container-test.sh supplies it itself where no registry can be reached.
+# Inside a container the node has to listen on all addresses to be reached at all. ringkv refuses that until it is told
+# how others reach it (RINGKV_ADVERTISE) and that the network is private (RINGKV_INSECURE): publish its ports on loopback
+# or on a private network only. The base image follows go.mod's Go version; scripts/container-test.sh supplies it itself
+# where no registry can be reached.
 
 FROM golang:1.26.8-alpine AS build
 WORKDIR /src

@@ -195,6 +195,8 @@ flock 9 # one run at a time: runs share the stand-in for the base image
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 require_docker
+go_version=$(go list -m -f '{{.GoVersion}}')
+[[ $base == "golang:$go_version"* ]] || die "Dockerfile builds with $base, go.mod says Go $go_version"
 
 step "base image $base"
 made_base=$(scripts/container-base.sh "$base")
