@@ -41,6 +41,7 @@ type allocation struct {
 	held    []bitset   // of each node
 	before  []bitset   // of each node, as it was at the start: taking such a place costs no copy
 	fresh   []bool     // nodes that had nothing at the start
+	newest  int        // the last node that had nothing at the start, or nobody: ids are given in ascending order
 	count   []int      // places of each node
 	inZone  []uint16   // partition*zones+zone → places
 	slack   int        // by how much nodes may exceed their share for now; see balance
@@ -64,6 +65,7 @@ func newAllocation(r rules) *allocation {
 	for v := range a.fresh {
 		a.fresh[v] = true
 	}
+	a.newest = nodes - 1
 	return a
 }
 
@@ -84,6 +86,9 @@ func (a *allocation) inherit(p int, v uint16) {
 	}
 	a.before[v].set(p)
 	a.fresh[v] = false
+	for a.newest >= 0 && !a.fresh[a.newest] {
+		a.newest--
+	}
 	a.add(p, v)
 }
 

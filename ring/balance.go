@@ -14,12 +14,13 @@ type rank uint8
 const (
 	never rank = iota
 	gladly
+	willingly
 	reluctantly
 )
 
 // balance moves places until every partition has all of them and every node holds its share rounded down or up. It
-// moves only what it must: places above a share first go where they are missed, then to nodes that had nothing, then
-// to others; only then do nodes within their share give to those still below theirs.
+// moves only what it must: places above a share first go where they are missed, then to nodes that had nothing (the
+// newest first: an old node may have nothing because its share is below one), then to others; only then do nodes within their share give to those still below theirs.
 //
 // Where no allocation under the rules reaches that (it happens to leaders only, see DESIGN.md), every partition still
 // gets its places, the largest excess over a share is as small as it can be, and the rest is as near as it gets.
@@ -49,8 +50,10 @@ func (a *allocation) below(v uint16) rank {
 	switch {
 	case a.count[v] >= a.shares[v].hi()+a.slack:
 		return never
-	case a.fresh[v]:
+	case int(v) == a.newest:
 		return gladly
+	case a.fresh[v]:
+		return willingly
 	}
 	return reluctantly
 }
@@ -72,7 +75,7 @@ func (a *allocation) settled() bool {
 
 // run makes all single moves that the turn allows, then finds chains of moves until there are none.
 func (a *allocation) run(t turn) {
-	for _, least := range []rank{gladly, reluctantly} {
+	for _, least := range []rank{gladly, willingly, reluctantly} {
 		for a.pass(t, least) {
 		}
 	}
