@@ -14,8 +14,6 @@ readonly stage=$project-build
 export COMPOSE_PROJECT_NAME=$project RINGKV_IMAGE=$project
 export RINGKV_PORT1='' RINGKV_PORT2='' RINGKV_PORT3='' # docker chooses: the usual ones may be in use
 
-work=$(mktemp -d)
-written=$work/written # a line for each acknowledged put: key value
 made_base=''
 declare -A at # node: the address that docker publishes it on; it changes whenever the container starts
 base=$(awk '$1 == "FROM" { print $2; exit }' Dockerfile)
@@ -190,11 +188,13 @@ test_disconnect() {
 	put_some healed n3
 }
 
+require_docker
 exec 9<Dockerfile
 flock 9 # one run at a time: runs share the stand-in for the base image
+work=$(mktemp -d)
+written=$work/written # a line for each acknowledged put: key value
 trap clean_up EXIT
 trap 'exit 130' INT TERM
-require_docker
 go_version=$(go list -m -f '{{.GoVersion}}')
 [[ $base == "golang:$go_version"* ]] || die "Dockerfile builds with $base, go.mod says Go $go_version"
 
