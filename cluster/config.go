@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/ringkv/ringkv/ring"
+)
+
+// Config is what a Node is made of. Zero means the default.
+type Config struct {
+	Name    string // 1 to 128 bytes, unique in the cluster. Required.
+	DataDir string // created if missing. Required.
+
+	HTTP   string // host:port of this node's API as others reach it. Required.
+	Peer   string // host:port to listen on for other nodes. Required.
+	Gossip string // host:port to listen on for gossip, UDP and TCP. Required.
+	// Advertise is the host under which others reach Peer and Gossip. Default: the hosts of those.
+	Advertise string
+	// Join are gossip addresses of any members. Empty: an empty data directory forms a cluster of one node.
+	Join []string
+
+	Partitions int    // of a new cluster: a power of two, 1 to 4096. Default 64.
+	Replicas   int    // of a new cluster: replicas of each partition while there are nodes enough. Default 3.
+	Zone       string // nodes of one zone fail together
+	Weight     uint32 // share of the data in proportion to others. Default 1.
+
+	// DeadAfter is for how long a node must be gone before its replicas are placed elsewhere. Default 5 min.
+	DeadAfter time.Duration
+	// MinFreeBytes of disk; below it this node refuses writes for the partitions it leads, below a quarter of it
+	// the node stops. Default 512 MiB.
+	MinFreeBytes int64
+
+	Tick           time.Duration // of the raft groups. Default 100 ms.
+	ElectionTicks  int           // without a leader before an election, up to twice that. Default 15.
+	HeartbeatTicks int           // between a leader's heartbeats. Default 5.
+
+	Logger *slog.Logger // Default: nothing is logged.
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.Partitions, 64)
+	setDefault(&c.Replicas, 3)
+	setDefault(&c.Weight, 1)
+	setDefault(&c.DeadAfter, 5*time.Minute)
+	setDefault(&c.MinFreeBytes, 512<<20)
+	setDefault(&c.Tick, 100*time.Millisecond)
+	setDefault(&c.ElectionTicks, 15)
+	setDefault(&c.HeartbeatTicks, 5)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+const maxPartitions = 4096
+
+// validate checks a Config that has its defaults.
+func (c Config) validate() error {
+	switch {
+	case c.Name == "" || len(c.Name) > 128:
+		return errors.New("node name must have 1 to 128 bytes")
+	case c.DataDir == "":
+		return errors.New("no data directory")
+	case c.Partitions > maxPartitions:
+		return fmt.Errorf("%d partitions, at most %d", c.Partitions, maxPartitions)
+	case c.Replicas < 1 || c.Replicas > 9:
+		return fmt.Errorf("%d replicas, must be 1 to 9", c.Replicas)
+	case c.HeartbeatTicks >= c.ElectionTicks:
+		return errors.New("heartbeats must be more frequent than elections")
+	}
+	if _, err := ring.New(c.Partitions); err != nil {
+		return err
+	}
+	for _, a := range []string{c.HTTP, c.Peer, c.Gossip} {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return fmt.Errorf("address %q: %w", a, err)
+		}
+	}
+	return nil
+}
+
+func setDefault[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
+
+// reachable is the address under which others reach a listener that was bound to bound.
+func (c Config) reachable(bound net.Addr) string {
+	host, port, err := net.SplitHostPort(bound.String())
+	if err != nil {
+		return bound.String()
+	}
+	if c.Advertise != "" {
+		host = c.Advertise
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// reachableHTTP is c.HTTP with the advertised host where the API is bound to all addresses.
+func (c Config) reachableHTTP() string {
+	host, port, err := net.SplitHostPort(c.HTTP)
+	if err != nil || c.Advertise == "" {
+		return c.HTTP
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort(c.Advertise, port)
+	}
+	return c.HTTP
+}

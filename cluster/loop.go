@@ -1,0 +1,198 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/ringkv/ringkv/cluster/wire"
+	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/ring"
+)
+
+// Bounds of what may wait for the worker's next turn. Requests over it are refused as overload; messages are dropped,
+// which raft is made for.
+const (
+	maxWaitingOps      = 16 << 10
+	maxWaitingMessages = 64 << 10
+)
+
+// loop gives a worker its goroutine: it gathers what arrives and takes one turn for all of it.
+type loop struct {
+	worker *worker.Worker
+	tick   time.Duration
+	begun  time.Time
+
+	mu     sync.Mutex // guards in and closed
+	in     inbox
+	closed bool
+
+	wake chan struct{} // holds a token while in has something
+	done chan struct{} // closed when run has returned
+	err  error         // why run ended, valid once done is closed
+}
+
+type inbox struct {
+	messages []wire.RaftMessage
+	ops      []*worker.Op
+	funcs    []func(*worker.Worker)
+}
+
+func (b *inbox) reset() {
+	clear(b.messages)
+	clear(b.ops)
+	clear(b.funcs)
+	b.messages, b.ops, b.funcs = b.messages[:0], b.ops[:0], b.funcs[:0]
+}
+
+func newLoop(tick time.Duration, begun time.Time) *loop {
+	return &loop{tick: tick, begun: begun, wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// now is monotonic time since the node started.
+func (l *loop) now() time.Duration { return time.Since(l.begun) }
+
+// run owns the worker until ctx ends or a turn fails.
+func (l *loop) run(ctx context.Context) (err error) {
+	defer close(l.done)
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("broken invariant: %v\n%s", r, debug.Stack())
+		}
+		l.err = err
+		l.close()
+	}()
+	ticker := time.NewTicker(l.tick)
+	defer ticker.Stop()
+	var work inbox
+	next := l.now() + l.tick
+	for {
+		if !l.worker.Busy() {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-l.wake:
+			case <-ticker.C:
+			}
+		} else if ctx.Err() != nil {
+			return nil
+		}
+		now := l.now()
+		l.take(&work)
+		if now >= next {
+			l.worker.Tick(now)
+			// Ticks missed while the process stood still are not made up: other nodes' clocks went on, but their
+			// messages have to be seen before this one may conclude that they fell silent.
+			next = now + l.tick
+		}
+		l.feed(&work)
+		if err := l.worker.Turn(now); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *loop) take(work *inbox) {
+	work.reset()
+	l.mu.Lock()
+	l.in, *work = *work, l.in
+	l.mu.Unlock()
+}
+
+func (l *loop) feed(work *inbox) {
+	for _, m := range work.messages {
+		l.worker.Deliver(ring.PartitionID(m.Group), m.Message)
+	}
+	for _, fn := range work.funcs {
+		fn(l.worker)
+	}
+	for _, op := range work.ops {
+		l.worker.Submit(op)
+	}
+}
+
+// close refuses everything from now on and gives up what waits.
+func (l *loop) close() {
+	l.mu.Lock()
+	l.closed = true
+	rest := l.in
+	l.in = inbox{}
+	l.mu.Unlock()
+	for _, op := range rest.ops {
+		op.Err = ErrClosed
+		op.Done(op)
+	}
+	l.worker.Close()
+}
+
+func (l *loop) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// submit hands an op to the worker. On an error it will not be done.
+func (l *loop) submit(op *worker.Op) error {
+	l.mu.Lock()
+	switch {
+	case l.closed:
+		l.mu.Unlock()
+		return ErrClosed
+	case len(l.in.ops) >= maxWaitingOps:
+		l.mu.Unlock()
+		return ErrOverloaded
+	}
+	l.in.ops = append(l.in.ops, op)
+	l.mu.Unlock()
+	l.signal()
+	return nil
+}
+
+// deliver hands messages to the worker.
+func (l *loop) deliver(batch []wire.RaftMessage) {
+	l.mu.Lock()
+	if l.closed || len(l.in.messages) >= maxWaitingMessages {
+		l.mu.Unlock()
+		return
+	}
+	l.in.messages = append(l.in.messages, batch...)
+	l.mu.Unlock()
+	l.signal()
+}
+
+// do runs fn on the worker's goroutine, some time later. It reports false if the loop has ended: fn will not run.
+func (l *loop) do(fn func(*worker.Worker)) bool {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return false
+	}
+	l.in.funcs = append(l.in.funcs, fn)
+	l.mu.Unlock()
+	l.signal()
+	return true
+}
+
+// ask runs fn on the worker's goroutine and waits until it has run.
+func (l *loop) ask(ctx context.Context, fn func(*worker.Worker)) error {
+	ran := make(chan struct{})
+	if !l.do(func(w *worker.Worker) { fn(w); close(ran) }) {
+		return ErrClosed
+	}
+	select {
+	case <-ran:
+		return nil
+	case <-l.done:
+		select {
+		case <-ran:
+			return nil
+		default:
+			return ErrClosed
+		}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

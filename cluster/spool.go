@@ -1,0 +1,180 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
+)
+
+// spools keeps received snapshots until they are installed.
+type spools struct {
+	dir  string
+	next atomic.Uint64
+}
+
+// spool is one received snapshot's file.
+type spool struct{ path string }
+
+func (s spool) Name() string                 { return filepath.Base(s.path) }
+func (s spool) Open() (io.ReadCloser, error) { return os.Open(s.path) }
+
+// Remove deletes the file; one that stays costs only space until the next start.
+func (s spool) Remove() { _ = os.Remove(s.path) }
+
+func (s *spools) open(name string) (worker.Spool, error) {
+	sp := spool{filepath.Join(s.dir, filepath.Base(name))}
+	if err := sp.verify(); err != nil {
+		return nil, err
+	}
+	return sp, nil
+}
+
+func (s spool) verify() error {
+	f, err := os.Open(s.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = storage.VerifySnapshot(bufio.NewReaderSize(f, 256<<10))
+	return err
+}
+
+// receive stores a stream as a spool: complete, verified, durable.
+func (s *spools) receive(p ring.PartitionID, r io.Reader) (spool, error) {
+	sp := spool{filepath.Join(s.dir, fmt.Sprintf("%d-%d-%d.snap", p, time.Now().UnixNano(), s.next.Add(1)))}
+	f, err := os.Create(sp.path)
+	if err != nil {
+		return spool{}, err
+	}
+	_, err = io.Copy(f, r)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = sp.verify()
+	}
+	if err == nil {
+		err = syncDir(s.dir)
+	}
+	if err != nil {
+		sp.Remove()
+		return spool{}, err
+	}
+	return sp, nil
+}
+
+const (
+	snapshotPath     = "/peer/v1/snapshot/"
+	snapshotMessage  = "Ringkv-Raft-Message"
+	snapshotCluster  = "Ringkv-Cluster"
+	snapshotDeadline = 10 * time.Minute
+	maxSnapshots     = 4 // received at the same time
+)
+
+// sendSnapshot streams a replica's state to a node in the background and tells the worker how it ended.
+func (n *Node) sendSnapshot(s worker.Snapshot) {
+	to := replica.ID(s.Message.GetTo())
+	n.tasks.Go(func() {
+		defer s.View.Close()
+		err := n.postSnapshot(s, to)
+		if err != nil && n.ctx.Err() == nil {
+			n.logger.Warn("send snapshot", "partition", s.Group, "to", to.Node(), "err", err)
+		}
+		n.loop.do(func(w *worker.Worker) { w.SnapshotSent(s.Group, to, err == nil) })
+	})
+}
+
+func (n *Node) postSnapshot(s worker.Snapshot, to replica.ID) error {
+	m, ok := n.routes.state.Load().Node(to.Node())
+	if !ok {
+		return fmt.Errorf("node %d is no member", to.Node())
+	}
+	msg, err := proto.Marshal(s.Message)
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, snapshotDeadline)
+	defer cancel()
+	pr, pw := io.Pipe()
+	n.tasks.Go(func() {
+		w := bufio.NewWriterSize(pw, 256<<10)
+		err := storage.WriteSnapshot(s.View, s.Group, w)
+		pw.CloseWithError(errors.Join(err, w.Flush()))
+	})
+	defer pr.Close()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+m.Peer+snapshotPath+strconv.Itoa(int(s.Group)), pr)
+	if err != nil {
+		return err
+	}
+	req.Header.Set(snapshotMessage, base64.StdEncoding.EncodeToString(msg))
+	req.Header.Set(snapshotCluster, n.identity.Load().ClusterID)
+	resp, err := n.peers.Client().Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		reason, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
+		return fmt.Errorf("%s: %s", resp.Status, reason)
+	}
+	return nil
+}
+
+// handleSnapshots receives snapshots on the peer port.
+func (n *Node) handleSnapshots() {
+	slots := make(chan struct{}, maxSnapshots)
+	n.peers.Handle("PUT "+snapshotPath+"{group}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		case <-r.Context().Done():
+			return
+		}
+		if code, err := n.receiveSnapshot(r); err != nil {
+			http.Error(w, err.Error(), code)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+}
+
+func (n *Node) receiveSnapshot(r *http.Request) (int, error) {
+	if !n.isMember() || r.Header.Get(snapshotCluster) != n.identity.Load().ClusterID {
+		return http.StatusConflict, errors.New("not a member of this cluster")
+	}
+	group, err := strconv.ParseUint(r.PathValue("group"), 10, 16)
+	if err != nil {
+		return http.StatusBadRequest, err
+	}
+	b, err := base64.StdEncoding.DecodeString(r.Header.Get(snapshotMessage))
+	if err != nil {
+		return http.StatusBadRequest, err
+	}
+	msg := &raftpb.Message{}
+	if err := proto.Unmarshal(b, msg); err != nil || msg.GetType() != raftpb.MsgSnap {
+		return http.StatusBadRequest, fmt.Errorf("no snapshot message: %w", err)
+	}
+	sp, err := n.spools.receive(ring.PartitionID(group), r.Body)
+	if err != nil {
+		return http.StatusInternalServerError, fmt.Errorf("store snapshot: %w", err)
+	}
+	if !n.loop.do(func(w *worker.Worker) { w.DeliverSnapshot(ring.PartitionID(group), msg, sp) }) {
+		sp.Remove()
+		return http.StatusServiceUnavailable, ErrClosed
+	}
+	return 0, nil
+}

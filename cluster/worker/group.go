@@ -1,0 +1,199 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
+	"github.com/ringkv/ringkv/storage/raftlog"
+)
+
+// group is one replica with its state machine.
+type group struct {
+	id    ring.PartitionID
+	rep   *replica.Replica
+	part  *storage.Partition
+	clock clock
+	dirty bool
+
+	lead, term uint64 // last told to OnLead
+	expiring   bool   // an expire is under way
+	logBytes   uint64 // written since the log was last compacted
+
+	spool   Spool    // received, not yet taken up by raft
+	install *install // in progress; the group rests meanwhile
+}
+
+// clock estimates a partition's clock between applied entries: the newest stamp seen and the time since then. It lags
+// real time by what passed before this node saw the stamp and never runs ahead of it.
+type clock struct {
+	base storage.Millis
+	at   time.Duration
+}
+
+func (c *clock) now(t time.Duration) storage.Millis {
+	return c.base + storage.Millis(max(0, t-c.at)/time.Millisecond)
+}
+
+func (c *clock) observe(stamp storage.Millis, t time.Duration) {
+	if stamp > c.now(t) {
+		c.base, c.at = stamp, t
+	}
+}
+
+// openGroup starts a replica from disk.
+func (w *Worker) openGroup(id ring.PartitionID) error {
+	state, _ := w.log.State(id)
+	if state.Removed {
+		return w.resumeDrop(id)
+	}
+	if err := w.resumeInstall(id); err != nil {
+		return err
+	}
+	part, err := w.openPartition(id)
+	if err != nil {
+		return err
+	}
+	m := part.Meta()
+	if m.Applied > w.log.LastIndex(id) { // a snapshot was installed, but the log had not been told
+		w.batch.Clear()
+		w.batch.Reset(id, m.Applied, m.AppliedTerm)
+		state.Term, state.Commit = max(state.Term, m.AppliedTerm), m.Applied
+		w.batch.SetState(id, state)
+		if err := w.log.Write(&w.batch, true); err != nil {
+			return fmt.Errorf("reset log of group %d: %w", id, err)
+		}
+	}
+	_, err = w.start(id, replica.ID(state.Replica), part)
+	return err
+}
+
+func (w *Worker) openPartition(id ring.PartitionID) (*storage.Partition, error) {
+	v := w.engine.View()
+	defer v.Close()
+	return storage.OpenPartition(v, id)
+}
+
+func (w *Worker) start(id ring.PartitionID, rid replica.ID, part *storage.Partition) (*group, error) {
+	m := part.Meta()
+	rep, err := replica.New(replica.Config{
+		Group: id, ID: rid, Log: w.log,
+		Applied: m.Applied, AppliedTerm: m.AppliedTerm, Conf: m.Conf,
+		ElectionTicks: w.cfg.ElectionTicks, HeartbeatTicks: w.cfg.HeartbeatTicks,
+		Logger: raftLogger{w.logger, id},
+	})
+	if err != nil {
+		return nil, err
+	}
+	g := &group{id: id, rep: rep, part: part, clock: clock{base: m.Clock, at: w.now}}
+	w.groups[id] = g
+	at, _ := slices.BinarySearchFunc(w.order, id, func(g *group, id ring.PartitionID) int { return int(g.id) - int(id) })
+	w.order = slices.Insert(w.order, at, g)
+	if v := rep.Conf().GetVoters(); len(v) == 1 && v[0] == uint64(rid) {
+		rep.Campaign() // nobody else to wait for
+	}
+	w.touch(g)
+	return g, nil
+}
+
+// create makes an empty replica when a leader addresses one that belongs here: the leader's configuration says so, and
+// it will send a snapshot. A replica that was removed, and any older one, never comes back.
+func (w *Worker) create(p ring.PartitionID, m *raftpb.Message) *group {
+	rid := replica.ID(m.GetTo())
+	fromLeader := m.GetType() == raftpb.MsgApp || m.GetType() == raftpb.MsgHeartbeat || m.GetType() == raftpb.MsgSnap
+	if !fromLeader || rid.Node() != w.cfg.Node || w.dropping(p) {
+		return nil
+	}
+	old, known := w.log.State(p)
+	if known && old.Replica >= uint64(rid) {
+		return nil
+	}
+	w.batch.Clear()
+	w.batch.SetState(p, raftlog.State{Replica: uint64(rid)})
+	if err := w.log.Write(&w.batch, true); err != nil {
+		w.logger.Error("create replica", "partition", p, "err", err) // the next turn's write fails as well and ends us
+		return nil
+	}
+	part, err := w.openPartition(p)
+	if err == nil {
+		var g *group
+		if g, err = w.start(p, rid, part); err == nil {
+			return g
+		}
+	}
+	w.logger.Error("create replica", "partition", p, "err", err)
+	return nil
+}
+
+// remove closes a replica and forgets it for ever.
+func (w *Worker) remove(g *group) error {
+	state, _ := w.log.State(g.id)
+	state.Replica, state.Removed = uint64(g.rep.ID()), true
+	w.batch.Clear()
+	w.batch.SetState(g.id, state)
+	w.batch.Remove(g.id)
+	if err := w.log.Write(&w.batch, true); err != nil {
+		return fmt.Errorf("remove group %d: %w", g.id, err)
+	}
+	w.abandon(g)
+	if g.spool != nil {
+		g.spool.Remove()
+	}
+	delete(w.groups, g.id)
+	w.order = slices.DeleteFunc(w.order, func(o *group) bool { return o == g })
+	w.dirty = slices.DeleteFunc(w.dirty, func(o *group) bool { return o == g })
+	w.logger.Info("replica removed", "partition", g.id, "replica", g.rep.ID().String())
+	return w.startDrop(g.id)
+}
+
+// Remove destroys the replica with this ID if it is here. The caller has made sure that the group does not count it
+// as a member and never will again.
+func (w *Worker) Remove(p ring.PartitionID, id replica.ID) error {
+	g := w.groups[p]
+	if g == nil || g.rep.ID() != id || g.install != nil {
+		return nil
+	}
+	return w.remove(g)
+}
+
+// Strays lists the replicas that the cluster's description has no place for and that lead nothing: candidates for
+// Remove once their group confirms it.
+func (w *Worker) Strays() []Stray {
+	var out []Stray
+	for _, g := range w.order {
+		if w.state != nil && g.install == nil && !g.rep.Leading() && !w.target(g.id).Holds(g.rep.ID()) {
+			out = append(out, Stray{Partition: g.id, Replica: g.rep.ID()})
+		}
+	}
+	return out
+}
+
+// Stray is a replica without a place.
+type Stray struct {
+	Partition ring.PartitionID
+	Replica   replica.ID
+}
+
+// Member reports whether the group, as this node leads it, counts a replica as a member or will. ok is false if this
+// node does not lead the group: then the answer means nothing. To be sure of being the leader, Read first.
+func (w *Worker) Member(p ring.PartitionID, id replica.ID) (member, ok bool) {
+	g := w.groups[p]
+	if g == nil || !g.rep.Serving() || w.state == nil {
+		return false, false
+	}
+	cs := g.rep.Conf()
+	for _, list := range [][]uint64{cs.GetVoters(), cs.GetLearners(), cs.GetVotersOutgoing(), cs.GetLearnersNext()} {
+		if slices.Contains(list, uint64(id)) {
+			return true, true
+		}
+	}
+	return w.target(p).Holds(id), true
+}
+
+func isNotFound(err error) bool { return errors.Is(err, storage.ErrNotFound) }

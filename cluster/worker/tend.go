@@ -1,0 +1,111 @@
+package worker
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3"
+
+	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
+)
+
+// How much of a group's log is kept behind the applied index: enough entries that a member back from a restart is
+// fed from the log, not so many bytes that large values fill the disk.
+const (
+	keepEntries  = 1000
+	keepBytes    = 8 << 20
+	keepBytesMax = 64 << 20 // beyond this a member that lags gets a snapshot
+	compactEvery = 16       // ticks
+	expireBatch  = 64
+	// expireSlack is how much later than its deadline a key goes at the earliest: the answer to the write that set
+	// the deadline took a while to get to the client.
+	expireSlack storage.Millis = 100
+)
+
+// tend does for one group what comes with time.
+func (w *Worker) tend(g *group) {
+	if g.rep.Leading() {
+		g.rep.Walk(w.target(g.id))
+		w.expire(g)
+	} else {
+		g.expiring = false
+	}
+	if (w.ticks+int(g.id))%compactEvery == 0 {
+		w.compact(g)
+	}
+}
+
+// expire proposes the removal of keys whose time has come.
+func (w *Worker) expire(g *group) {
+	next, any := g.part.NextDeadline()
+	now := g.clock.now(w.now)
+	if !any || g.expiring || now < expireSlack || next > now-expireSlack || !g.rep.Serving() {
+		return
+	}
+	data := storage.AppendCommand(nil, &storage.Command{Kind: storage.KindExpire, Clock: now - expireSlack, Limit: expireBatch})
+	g.expiring = g.rep.Propose(data, nil) == nil
+}
+
+// compact forgets the part of a group's log that nobody is likely to need.
+func (w *Worker) compact(g *group) {
+	first, applied := w.log.FirstIndex(g.id), g.rep.AppliedIndex()
+	if applied < first || applied-first < 2*keepEntries && g.logBytes < keepBytes {
+		return
+	}
+	to := applied - min(applied-first+1, keepEntries)
+	if g.logBytes >= keepBytes {
+		to = applied
+	}
+	if g.rep.Leading() && g.logBytes < keepBytesMax {
+		g.rep.Members(func(_ replica.ID, m replica.Member) {
+			if m.Active {
+				to = min(to, m.Match)
+			}
+		})
+	}
+	if to < first {
+		return
+	}
+	w.batch.Clear()
+	w.batch.Compact(g.id, to)
+	if err := w.log.Write(&w.batch, false); err != nil {
+		w.logger.Error("compact log", "partition", g.id, "err", err) // the next turn's write fails as well and ends us
+		return
+	}
+	g.logBytes = 0
+}
+
+// raftLogger passes raft's words on. What raft finds worth saying of one group is noise with hundreds of them, so it is
+// all debug but the warnings and errors; a panic of raft's is a broken invariant and stays one.
+type raftLogger struct {
+	log interface {
+		Debug(msg string, args ...any)
+		Warn(msg string, args ...any)
+		Error(msg string, args ...any)
+	}
+	group ring.PartitionID
+}
+
+var _ raft.Logger = raftLogger{}
+
+func (l raftLogger) Debug(...any)          {}
+func (l raftLogger) Debugf(string, ...any) {}
+func (l raftLogger) Info(...any)           {}
+func (l raftLogger) Infof(string, ...any)  {}
+func (l raftLogger) Warning(v ...any)      { l.log.Debug(fmt.Sprint(v...), "partition", l.group) }
+func (l raftLogger) Warningf(f string, v ...any) {
+	l.log.Debug(fmt.Sprintf(f, v...), "partition", l.group)
+}
+func (l raftLogger) Error(v ...any) { l.log.Error(fmt.Sprint(v...), "partition", l.group) }
+func (l raftLogger) Errorf(f string, v ...any) {
+	l.log.Error(fmt.Sprintf(f, v...), "partition", l.group)
+}
+func (l raftLogger) Fatal(v ...any)            { l.Panic(v...) }
+func (l raftLogger) Fatalf(f string, v ...any) { l.Panicf(f, v...) }
+func (l raftLogger) Panic(v ...any) {
+	panic(fmt.Sprintf("raft group %d: %s", l.group, fmt.Sprint(v...)))
+}
+func (l raftLogger) Panicf(f string, v ...any) {
+	panic(fmt.Sprintf("raft group %d: %s", l.group, fmt.Sprintf(f, v...)))
+}

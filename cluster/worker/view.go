@@ -1,0 +1,81 @@
+package worker
+
+import (
+	"slices"
+
+	"github.com/ringkv/ringkv/cluster/meta"
+	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/ring"
+)
+
+// Filled reports whether this node holds every replica that s gives it, each a voter with its state in place.
+func (w *Worker) Filled(s *meta.State) bool {
+	for p, ids := range s.Placement {
+		for _, id := range ids {
+			if id.Node() != w.cfg.Node {
+				continue
+			}
+			g := w.groups[ring.PartitionID(p)]
+			if g == nil || g.install != nil || g.rep.ID() != id || !slices.Contains(g.rep.Conf().GetVoters(), uint64(id)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// NodeGone tells that the connection to a node broke. Where that node led, the first of the others stands for election
+// at once instead of after the election timeout; if the node still leads for the rest, its group refuses by PreVote
+// and nothing changes.
+func (w *Worker) NodeGone(id ring.NodeID) {
+	for _, g := range w.order {
+		if g.install != nil || g.rep.Leader().Node() != id {
+			continue
+		}
+		t := w.target(g.id)
+		first := slices.IndexFunc(t.Voters, func(v replica.ID) bool { return v.Node() != id })
+		g.rep.ForgetLeader()
+		if first >= 0 && t.Voters[first] == g.rep.ID() {
+			g.rep.Campaign()
+		}
+		w.touch(g)
+	}
+}
+
+// GroupStatus is a replica as operators see it.
+type GroupStatus struct {
+	Partition ring.PartitionID
+	Role      string // leader, follower, candidate, learner
+	Term      uint64
+	Commit    uint64 // index
+	Applied   uint64 // index
+	Lag       uint64 // entries: of the slowest member for a leader, else committed here but not applied
+	Keys      uint64
+	Bytes     uint64 // of keys and values
+	Settled   bool   // a leader whose members are those of the target
+}
+
+// Status lists all replicas, the metadata group's last.
+func (w *Worker) Status() []GroupStatus {
+	out := make([]GroupStatus, 0, len(w.order))
+	for _, g := range w.order {
+		m := g.part.Meta()
+		st := g.rep.Status()
+		out = append(out, GroupStatus{
+			Partition: g.id, Role: st.Role, Term: st.Term, Commit: st.Commit, Applied: m.Applied, Lag: st.Lag,
+			Keys: m.Keys, Bytes: m.Bytes, Settled: g.rep.Settled(w.target(g.id)),
+		})
+	}
+	return out
+}
+
+// Installing is how many replicas are being filled from a snapshot.
+func (w *Worker) Installing() int {
+	n := 0
+	for _, g := range w.order {
+		if g.install != nil {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,267 @@
+// Package worker owns all replicas of one node and makes their effects happen: a turn takes in what arrived, steps
+// the groups, writes one log record with one fsync for all of them, sends, and applies what is committed in one engine
+// batch. It does its disk work through the log and the engine that it is given and sends through an Outbox; it has no
+// clock and no goroutine of its own, so a whole cluster of workers runs in one test under one seed.
+//
+// It guarantees the order that raft asks for: nothing that promises durability leaves before the fsync, nothing is
+// applied before it is on this node's disk, and nobody hears of a result before it is applied and durable.
+package worker
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/ringkv/ringkv/cluster/meta"
+	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
+	"github.com/ringkv/ringkv/storage/raftlog"
+)
+
+// Outbox is where what a worker wants sent goes. It must not block; it may lose anything.
+type Outbox interface {
+	// Send queues a message to a node; Flush starts what is queued on its way.
+	Send(to ring.NodeID, group ring.PartitionID, m *raftpb.Message)
+	Flush()
+	// SendSnapshot streams a replica's state. It takes s.View over and must report the end by SnapshotSent.
+	SendSnapshot(s Snapshot)
+}
+
+// Snapshot is a replica's state on its way to another node.
+type Snapshot struct {
+	Group   ring.PartitionID
+	Message *raftpb.Message
+	View    storage.View
+}
+
+// Spool is a received snapshot, complete, verified and durable.
+type Spool interface {
+	Name() string
+	Open() (io.ReadCloser, error)
+	Remove()
+}
+
+// Config is what a Worker is made of.
+type Config struct {
+	Node   ring.NodeID
+	Log    *raftlog.Log
+	Engine storage.Engine
+	Outbox Outbox
+	// OpenSpool finds a spool again after a restart.
+	OpenSpool func(name string) (Spool, error)
+	// OnState is told the cluster's description at the start and whenever it changed. Optional.
+	OnState func(*meta.State)
+	// OnLead is told when a group's leader or term, as known here, changed. Optional.
+	OnLead func(p ring.PartitionID, leader replica.ID, term uint64)
+	// OnApply is told how long each engine batch took. Optional.
+	OnApply func(d time.Duration)
+	// Logger gets what operators should know. Default: nothing.
+	Logger *slog.Logger
+	// ElectionTicks and HeartbeatTicks are those of replica.Config.
+	ElectionTicks, HeartbeatTicks int
+	// Now reads a monotonic clock, only to measure batches. Optional.
+	Now func() time.Duration
+}
+
+// Worker owns a node's replicas. It is not safe for concurrent use.
+type Worker struct {
+	cfg    Config
+	log    *raftlog.Log
+	engine storage.Engine
+	out    Outbox
+	logger *slog.Logger
+
+	groups map[ring.PartitionID]*group
+	order  []*group // by number
+	dirty  []*group
+	state  *meta.State
+
+	now     time.Duration
+	batch   raftlog.Batch
+	entries []raftlog.Entry
+	readies []ready
+	tags    []replica.Tag
+	drops   []*drop
+	ticks   int
+}
+
+// Open starts the replicas that the log and the engine hold, finishing what a crash interrupted.
+func Open(cfg Config, now time.Duration) (*Worker, error) {
+	w := &Worker{cfg: cfg, log: cfg.Log, engine: cfg.Engine, out: cfg.Outbox, logger: cfg.Logger, now: now,
+		groups: make(map[ring.PartitionID]*group)}
+	if w.logger == nil {
+		w.logger = slog.New(slog.DiscardHandler)
+	}
+	for _, id := range w.log.Groups() {
+		if err := w.openGroup(id); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.readState(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Submit hands a request over.
+func (w *Worker) Submit(op *Op) {
+	g := w.groups[op.Group]
+	if g == nil || g.install != nil {
+		op.finish(&replica.NotLeaderError{Partition: op.Group, Leader: w.believedLeader(op.Group)})
+		return
+	}
+	var err error
+	switch op.Kind {
+	case Write:
+		storage.StampClock(op.Data, g.clock.now(w.now))
+		err = g.rep.Propose(op.Data, op)
+	case Read:
+		err = g.rep.Read(op)
+	}
+	if err != nil {
+		op.finish(err)
+		return
+	}
+	w.touch(g)
+}
+
+func (w *Worker) believedLeader(p ring.PartitionID) replica.ID {
+	if w.state == nil {
+		return 0
+	}
+	if t := w.target(p); len(t.Voters) > 0 {
+		return t.Voters[0]
+	}
+	return 0
+}
+
+// Deliver hands a message of another node over.
+func (w *Worker) Deliver(p ring.PartitionID, m *raftpb.Message) {
+	g := w.groups[p]
+	if g == nil {
+		if g = w.create(p, m); g == nil {
+			return
+		}
+	}
+	if g.install != nil {
+		return // raft repeats itself
+	}
+	g.rep.Step(m)
+	w.touch(g)
+}
+
+// Tick tells all groups that one tick has passed, and takes the next step of whatever is done little by little.
+func (w *Worker) Tick(now time.Duration) {
+	w.now = max(w.now, now)
+	w.ticks++
+	for _, g := range w.order {
+		if g.install == nil {
+			g.rep.Tick()
+			w.tend(g)
+			w.touch(g)
+		}
+	}
+}
+
+// Turn does everything that is due. An error is final: the log or the engine failed, and no replica of this node may
+// promise anything any more.
+func (w *Worker) Turn(now time.Duration) error {
+	w.now = max(w.now, now)
+	for pass := 0; pass < maxPasses && len(w.dirty) > 0; pass++ {
+		w.gather()
+		if err := w.process(); err != nil {
+			return err
+		}
+	}
+	if err := w.stepDrops(); err != nil {
+		return err
+	}
+	if err := w.stepInstalls(); err != nil {
+		return err
+	}
+	w.out.Flush()
+	return nil
+}
+
+// maxPasses bounds a turn, so that what arrives meanwhile gets its turn as well.
+const maxPasses = 4
+
+// Busy reports whether another Turn is wanted although nothing new has arrived.
+func (w *Worker) Busy() bool {
+	if len(w.dirty) > 0 || len(w.drops) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(w.order, func(g *group) bool { return g.install != nil })
+}
+
+// Close gives up all requests that wait. The log and the engine stay open; they are the caller's.
+func (w *Worker) Close() {
+	for _, g := range w.order {
+		w.abandon(g)
+	}
+	w.groups, w.order, w.dirty = nil, nil, nil
+}
+
+func (w *Worker) abandon(g *group) {
+	lost, dropped := g.rep.Close()
+	finishAll(lost, replica.ErrOutcomeUnknown)
+	finishAll(dropped, replica.ErrDropped)
+}
+
+func finishAll(tags []replica.Tag, err error) {
+	for _, t := range tags {
+		if op, ok := t.(*Op); ok {
+			op.finish(err)
+		}
+	}
+}
+
+func (w *Worker) touch(g *group) {
+	if !g.dirty {
+		g.dirty = true
+		w.dirty = append(w.dirty, g)
+	}
+}
+
+// State is the cluster's description as this node has applied it, nil before it knows it.
+func (w *Worker) State() *meta.State { return w.state }
+
+// readState takes the cluster's description over from the metadata partition.
+func (w *Worker) readState() error {
+	if w.groups[storage.MetaPartition] == nil {
+		return nil
+	}
+	v := w.engine.View()
+	defer v.Close()
+	item, err := storage.Get(v, storage.MetaPartition, []byte(meta.Key))
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read cluster state: %w", err)
+	}
+	s, err := meta.Decode(item.Value)
+	if err != nil {
+		return err
+	}
+	w.state = s
+	if w.cfg.OnState != nil {
+		w.cfg.OnState(s)
+	}
+	return nil
+}
+
+func (w *Worker) target(p ring.PartitionID) replica.Target {
+	switch {
+	case w.state == nil:
+		return replica.Target{}
+	case p == storage.MetaPartition:
+		return w.state.MetaTarget()
+	}
+	return w.state.Target(p)
+}
