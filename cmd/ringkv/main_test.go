@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+
+	"github.com/ringkv/ringkv/api"
+	"github.com/ringkv/ringkv/api/client/clienttest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(leakChecked{m}, map[string]func(){
+		"ringkv":  func() { os.Exit(testApp().main(os.Args[1:])) },
+		"waitout": func() { os.Exit(waitOut(os.Args[1:])) },
+	})
+}
+
+// leakChecked fails the test binary if its tests leave goroutines.
+type leakChecked struct{ *testing.M }
+
+func (m leakChecked) Run() int {
+	code := m.M.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// testApp is the real app over a node that keeps its keys in memory.
+func testApp() *app {
+	return &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), start: startFake}
+}
+
+// fakeNode is a node without a cluster. DIE_AT_ONCE=yes makes it end with an error as soon as it is up.
+type fakeNode struct {
+	server *http.Server
+	done   chan struct{}
+}
+
+func startFake(ctx context.Context, cfg serveConfig, log *slog.Logger) (node, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", cfg.HTTP)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, err
+	}
+	log.Debug("told", "config", fmt.Sprintf("%+v", cfg))
+	n := &fakeNode{server: &http.Server{Handler: clienttest.NewHandler(cfg.HTTP)}, done: make(chan struct{})}
+	go func() { _ = n.server.Serve(ln) }()
+	if os.Getenv("DIE_AT_ONCE") == "yes" {
+		close(n.done)
+	}
+	return n, nil
+}
+
+func (n *fakeNode) Done() <-chan struct{}          { return n.done }
+func (n *fakeNode) Err() error                     { return errors.New("the disk is on fire") }
+func (n *fakeNode) Stop(ctx context.Context) error { return n.server.Shutdown(ctx) }
+
+// waitOut implements "waitout FILE TEXT": it waits until the growing FILE holds TEXT.
+func waitOut(args []string) int {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		b, err := os.ReadFile(args[0])
+		if err == nil && strings.Contains(string(b), args[1]) {
+			return 0
+		}
+		if time.Now().After(deadline) {
+			fmt.Fprintf(os.Stderr, "%q never came:\n%s\n", args[1], b)
+			return 1
+		}
+		time.Sleep(5 * time.Millisecond) // another process's file tells no event
+	}
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup:               setUpScript,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":  scriptExits,
+			"answer": scriptAnswer,
+			"same":   scriptSame,
+		},
+	})
+}
+
+type clusterKey struct{}
+
+// setUpScript gives each script a cluster of two nodes, $NODE1 and $NODE2, a port nobody listens at, and free ports.
+func setUpScript(e *testscript.Env) error {
+	cluster := clienttest.New(2)
+	e.Defer(cluster.Close)
+	e.Values[clusterKey{}] = cluster
+	e.Setenv("NODE1", cluster.Nodes[0].Addr())
+	e.Setenv("NODE2", cluster.Nodes[1].Addr())
+	for _, name := range []string{"NOBODY", "FREE1", "FREE2", "FREE3"} {
+		addr, err := freeAddr()
+		if err != nil {
+			return err
+		}
+		e.Setenv(name, addr)
+		e.Setenv(name+"_PORT", addr[strings.LastIndex(addr, ":")+1:])
+	}
+	return nil
+}
+
+func freeAddr() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().String(), nil
+}
+
+// scriptExits implements "exits CODE COMMAND ARG…": the command must end with that exit code.
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND ARG…")
+	}
+	var exit *exec.ExitError
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// scriptAnswer implements "answer NODE CODE [OUTCOME]": all requests to the node get this problem from now on; "answer
+// NODE cut" hangs up instead.
+func scriptAnswer(ts *testscript.TestScript, _ bool, args []string) {
+	cluster := ts.Value(clusterKey{}).(*clienttest.Cluster)
+	n := cluster.Nodes[args[0][0]-'1']
+	if args[1] == "cut" {
+		n.Intercept(func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
+		return
+	}
+	err := api.Code(args[1]).Sentinel()
+	if err == nil {
+		ts.Fatalf("no code %q", args[1])
+	}
+	n.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		clienttest.WriteProblem(w, r, err)
+		return true
+	})
+}
+
+// scriptSame implements "same FILE FILE": equal byte for byte.
+func scriptSame(ts *testscript.TestScript, _ bool, args []string) {
+	if a, b := ts.ReadFile(args[0]), ts.ReadFile(args[1]); a != b {
+		ts.Fatalf("%q is not %q", a, b)
+	}
+}
