@@ -45,6 +45,7 @@ func Open(fs FS, dir string, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("open raft log: %w", err)
 	}
 	l := &Log{fs: fs, dir: dir, opt: opt, lock: lock, index: newIndex()}
+	l.tail.buf = make([]byte, min(tailBytes, opt.SegmentBytes))
 	if err := l.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open raft log: %w", err), l.release())
 	}

@@ -10,6 +10,9 @@ import (
 // already spares the fsync a journal commit.
 const ahead = 1 << 20
 
+// zeroStep is how much of that is written at a time, in bytes.
+const zeroStep = 64 << 10
+
 // segment is one file of the log.
 type segment struct {
 	info segmentInfo
@@ -76,14 +79,14 @@ func (s *segment) extend(from, limit int64) error {
 	if target > limit {
 		target = max(limit, from)
 	}
-	zeros := make([]byte, target-s.size)
-	if len(zeros) == 0 {
-		return nil
+	zeros := make([]byte, min(zeroStep, target-s.size))
+	for s.size < target {
+		n := min(zeroStep, target-s.size)
+		if _, err := s.file.WriteAt(zeros[:n], s.size); err != nil {
+			return err
+		}
+		s.size += n
 	}
-	if _, err := s.file.WriteAt(zeros, s.size); err != nil {
-		return err
-	}
-	s.size = target
 	return nil
 }
 

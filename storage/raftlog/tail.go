@@ -4,7 +4,8 @@ package raftlog
 // after it was written; this spares the system call.
 const tailBytes = 1 << 20
 
-// tail holds the last bytes written to the active segment, byte off at buf[off % tailBytes].
+// tail holds the last bytes written to the active segment, byte off at
+// buf[off % len(buf)].
 type tail struct {
 	buf      []byte
 	segment  uint32
@@ -13,19 +14,16 @@ type tail struct {
 
 // put takes over rec, written at off.
 func (t *tail) put(segment uint32, off int64, rec []byte) {
-	if t.buf == nil {
-		t.buf = make([]byte, tailBytes)
-	}
 	if segment != t.segment || off != t.to {
 		t.segment, t.from, t.to = segment, off, off
 	}
-	end := off + int64(len(rec))
+	size, end := int64(len(t.buf)), off+int64(len(rec))
 	t.to = end
-	t.from = max(t.from, end-tailBytes)
+	t.from = max(t.from, end-size)
 	if keep := end - t.from; keep < int64(len(rec)) {
 		rec, off = rec[int64(len(rec))-keep:], t.from
 	}
-	n := copy(t.buf[off%tailBytes:], rec)
+	n := copy(t.buf[off%size:], rec)
 	copy(t.buf, rec[n:])
 }
 
@@ -34,7 +32,7 @@ func (t *tail) get(segment uint32, off int64, b []byte) bool {
 	if segment != t.segment || off < t.from || off+int64(len(b)) > t.to {
 		return false
 	}
-	n := copy(b, t.buf[off%tailBytes:])
+	n := copy(b, t.buf[off%int64(len(t.buf)):])
 	copy(b[n:], t.buf)
 	return true
 }
