@@ -86,7 +86,10 @@ func (e *Engine) start(logger *slog.Logger) error {
 		return errors.Join(err, e.db.Close())
 	}
 	e.commit = last
-	return syncDir(e.dir)
+	if err := writeState(e.dir, state{phase: phaseOpen, commit: last}); err != nil {
+		return errors.Join(err, e.db.Close())
+	}
+	return nil
 }
 
 // checkCommit compares what Badger made of the files with what they were found to hold.
@@ -148,7 +151,7 @@ func (e *Engine) Close() error {
 	}
 	var err error
 	if !e.failed.Load() {
-		err = writeState(e.dir, state{exact: true, commit: e.commit})
+		err = writeState(e.dir, state{phase: phaseClosing, commit: e.commit})
 	}
 	if err := errors.Join(err, e.db.Close(), e.lock.Close()); err != nil {
 		return fmt.Errorf("close engine: %w", err)

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		childMain(dir)
 	}
-	if err := flag.Set("rapid.checks", "12"); err != nil { // opening Badger takes a while
+	if err := flag.Set("rapid.checks", "5"); err != nil { // opening Badger takes a while
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

@@ -10,7 +10,7 @@ type logCheck struct {
 	last   uint64   // number of the last whole commit, 0 if there is none
 	torn   string   // path of the newest file if its end must be cut
 	tornAt int64    // where
-	empty  []string // paths of files without even a head
+	empty  []string // paths of files of length 0
 }
 
 // checkLogs walks the log files, oldest first. Commits are numbered without gaps, over all files and on from the tables,
@@ -24,7 +24,6 @@ func (ls *listing) checkLogs(inTables uint64) (logCheck, error) {
 			return logCheck{}, err
 		}
 		if w.empty {
-			// Badger died while it made the file, or while it removed it.
 			found.empty = append(found.empty, path)
 			continue
 		}

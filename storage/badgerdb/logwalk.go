@@ -17,7 +17,10 @@ import (
 // the transaction's number, u64 BE, inverted. A transaction is records marked inTxn, then one marked endTxn whose value
 // is the number in decimal. DESIGN.md says where this stands in Badger's source.
 const (
-	logHead    = 20
+	logHead = 20
+	// logBytes is the length that Badger makes a log file with. Only repair and Badger, when it replays, shorten one, to
+	// the end of the last whole transaction.
+	logBytes   = 2 * memTableBytes
 	tsBytes    = 8
 	metaDelete = 1 << 0
 	metaInTxn  = 1 << 6
@@ -26,7 +29,7 @@ const (
 
 // logWalk is what is in one log file.
 type logWalk struct {
-	empty       bool   // not even a head
+	empty       bool   // of length 0: Badger was making or removing it
 	first, last uint64 // numbers of the whole transactions in it; 0 if there is none
 	end         int64  // where the last of them ends
 	dirty       bool   // something other than zeros follows
@@ -44,8 +47,11 @@ func walkLogFile(path string) (logWalk, error) {
 	if err != nil {
 		return logWalk{}, err
 	}
-	if info.Size() < logHead {
+	switch size := info.Size(); {
+	case size == 0:
 		return logWalk{empty: true}, nil
+	case size < logHead:
+		return logWalk{}, corrupt(path, 0, "the file was cut to %d bytes", size)
 	}
 	// Mapped rather than read: the file is twice as long as a memory table, most of it a hole.
 	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
@@ -74,7 +80,12 @@ func walkLog(path string, data []byte) (logWalk, error) {
 		}
 		w.last, w.end = ts, end
 	}
-	w.dirty = !allZero(data[w.end:])
+	size := int64(len(data))
+	if size < logBytes && size != w.end {
+		return logWalk{}, corrupt(path, w.end, "the file was cut to %d bytes", size)
+	}
+	data = trimZeros(data)
+	w.dirty = int64(len(data)) > w.end
 	if w.dirty {
 		if ts, at, ok := w.findLater(data); ok {
 			return logWalk{}, corrupt(path, w.end, "bad record in what should be commit %d, but one of commit %d is at offset %d",
@@ -162,14 +173,11 @@ func readRecord(data []byte, at int64) (logRecord, bool) {
 	return logRecord{meta: meta, ts: ts, value: b[keyEnd:end], end: at + int64(end+crc32.Size)}, ts != 0
 }
 
-func allZero(b []byte) bool {
+// trimZeros returns b without the zeros at its end.
+func trimZeros(b []byte) []byte {
 	var zeros [4096]byte
-	for len(b) > 0 {
-		n := min(len(b), len(zeros))
-		if !bytes.Equal(b[:n], zeros[:n]) {
-			return false
-		}
-		b = b[n:]
+	for len(b) >= len(zeros) && bytes.Equal(b[len(b)-len(zeros):], zeros[:]) {
+		b = b[:len(b)-len(zeros)]
 	}
-	return true
+	return bytes.TrimRight(b, "\x00")
 }

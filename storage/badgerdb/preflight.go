@@ -51,7 +51,7 @@ func preflight(dir string) (uint64, error) {
 		return 0, err
 	}
 	last := max(inTables, logs.last)
-	if err := ls.checkState(st, last); err != nil {
+	if err := ls.checkState(st, last, len(ls.logs) > len(logs.empty)); err != nil {
 		return 0, err
 	}
 	return last, ls.repair(logs, last)
@@ -103,12 +103,14 @@ func (ls *listing) fresh(st state, known bool) (bool, error) {
 }
 
 // checkState compares the last commit that was found with what the directory's state says.
-func (ls *listing) checkState(st state, last uint64) error {
+func (ls *listing) checkState(st state, last uint64, haveLog bool) error {
 	switch {
-	case last < st.commit, st.exact && last != st.commit:
+	case last < st.commit, st.phase == phaseClosing && last != st.commit:
 		return corrupt(ls.dir, 0, "commits up to %d found, there were %d", last, st.commit)
-	case !st.exact && len(ls.logs) == 0 && last != st.commit:
+	case st.phase == phaseOpen && !haveLog:
 		return corrupt(ls.dir, 0, "the log is missing: no *%s file", logSuffix)
+	case st.phase > phaseClosing:
+		return corrupt(filepath.Join(ls.dir, stateName), 0, "unknown phase %d", st.phase)
 	}
 	return nil
 }
@@ -130,7 +132,7 @@ func (ls *listing) repair(logs logCheck, last uint64) error {
 			return err
 		}
 	}
-	return writeState(ls.dir, state{commit: last})
+	return writeState(ls.dir, state{phase: phaseOpening, commit: last})
 }
 
 func cut(path string, size int64) error {

@@ -16,17 +16,24 @@ const (
 	stateBytes = len(stateMagic) + 1 + 8 + 4
 )
 
-// state is the content of the state file: [magic][exact u8][commit u64 BE][CRC32C u32 BE].
+// phase is where between Open and Close the directory was left.
+type phase uint8
+
+// The phases. The numbers are on disk: append only.
+const (
+	phaseOpening phase = 0 // Badger has not made its log file yet
+	phaseOpen    phase = 1 // there is a log file
+	phaseClosing phase = 2 // no more commits come; there is a log file or not
+)
+
+// state is the content of the state file: [magic][phase u8][commit u64 BE][CRC32C u32 BE].
 type state struct {
-	exact  bool   // commit is the last one: written when a Close began
-	commit uint64 // else: the last one when the directory was opened
+	phase  phase
+	commit uint64 // closing: the last commit; else: the last one when the directory was opened
 }
 
 func writeState(dir string, s state) error {
-	b := append([]byte(stateMagic), 0)
-	if s.exact {
-		b[len(stateMagic)] = 1
-	}
+	b := append([]byte(stateMagic), byte(s.phase))
 	b = binary.BigEndian.AppendUint64(b, s.commit)
 	b = binary.BigEndian.AppendUint32(b, castagnoli(b))
 	path := filepath.Join(dir, stateName)
@@ -52,7 +59,7 @@ func readState(dir string) (state, bool, error) {
 	if len(b) != stateBytes || castagnoli(b[:stateBytes-4]) != binary.BigEndian.Uint32(b[stateBytes-4:]) {
 		return state{}, false, corrupt(path, 0, "checksum")
 	}
-	s := state{exact: b[len(stateMagic)] == 1, commit: binary.BigEndian.Uint64(b[len(stateMagic)+1:])}
+	s := state{phase: phase(b[len(stateMagic)]), commit: binary.BigEndian.Uint64(b[len(stateMagic)+1:])}
 	return s, true, nil
 }
 

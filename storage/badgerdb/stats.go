@@ -11,11 +11,11 @@ import (
 
 // Stats is what an Engine tells a monitor.
 type Stats struct {
-	TableBytes int64  // in tables
-	Tables     int    // their number
-	TopTables  int    // those of them in level 0; writes stall at 8
-	LogBytes   int64  // what the log files occupy
-	Logs       int    // their number: 1, more while memory tables are written out
+	TableBytes int64 // in tables
+	Tables     int   // their number
+	TopTables  int   // those of them in level 0; writes stall at 8
+	LogBytes   int64 // what the log files occupy
+	Logs       int   // their number: 1, more while memory tables are written out
 }
 
 // Stats reads the directory; it takes some 10 µs and may be called beside anything else.
