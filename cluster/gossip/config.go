@@ -29,6 +29,9 @@ type Config struct {
 	ProbeInterval time.Duration
 	// GossipInterval is the time between two rounds of spreading news. Default 200 ms.
 	GossipInterval time.Duration
+	// SyncInterval is how often everything known is exchanged with a random member. It heals what gossip alone does
+	// not, such as the new address of a node that moved while it was thought alive. Default 10 s.
+	SyncInterval time.Duration
 	// ForgetDeadAfter is for how long memberlist still talks to a dead node. After that the rejoin loop alone finds
 	// it. Default 30 s.
 	ForgetDeadAfter time.Duration
@@ -42,6 +45,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	setDefault(&c.ProbeInterval, time.Second)
 	setDefault(&c.GossipInterval, 200*time.Millisecond)
+	setDefault(&c.SyncInterval, 10*time.Second)
 	setDefault(&c.ForgetDeadAfter, 30*time.Second)
 	setDefault(&c.RejoinMin, 500*time.Millisecond)
 	setDefault(&c.RejoinMax, 10*time.Second)

@@ -63,7 +63,7 @@ func (a admission) NotifyAlive(n *memberlist.Node) error {
 	if meta.name() != n.Name {
 		return fmt.Errorf("%w: name and UUID differ", errMalformed)
 	}
-	if a.g.foreignTo(meta) {
+	if a.g.foreign(meta) {
 		a.g.logForeign(meta, n.Address())
 		return errForeign
 	}
@@ -79,7 +79,7 @@ func (a admission) NotifyMerge(nodes []*memberlist.Node) error {
 		if err != nil {
 			continue
 		}
-		if !a.g.foreignTo(meta) {
+		if !a.g.foreign(meta) {
 			return nil
 		}
 		last = &meta
@@ -91,10 +91,14 @@ func (a admission) NotifyMerge(nodes []*memberlist.Node) error {
 	return nil
 }
 
-// foreignTo reports whether both nodes belong to a cluster and not to the same one.
-func (g *Gossip) foreignTo(m Meta) bool {
+func (g *Gossip) foreign(m Meta) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.foreignTo(m)
+}
+
+// foreignTo reports whether both nodes belong to a cluster and not to the same one. The caller holds mu.
+func (g *Gossip) foreignTo(m Meta) bool {
 	var none [16]byte
 	return m.Cluster != none && g.self.Cluster != none && m.Cluster != g.self.Cluster
 }
@@ -104,9 +108,9 @@ const maxForeign = 64
 
 func (g *Gossip) logForeign(m Meta, addr string) {
 	g.mu.Lock()
-	fresh := !g.foreign[m.Cluster] && len(g.foreign) < maxForeign
+	fresh := !g.refused[m.Cluster] && len(g.refused) < maxForeign
 	if fresh {
-		g.foreign[m.Cluster] = true
+		g.refused[m.Cluster] = true
 	}
 	own := g.self.Cluster
 	g.mu.Unlock()

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -38,6 +37,7 @@ type Member struct {
 type Gossip struct {
 	cfg    Config
 	list   *memberlist.Memberlist
+	addr   string // where others reach this node
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -49,7 +49,7 @@ type Gossip struct {
 	self    Meta
 	encoded []byte // self on the wire
 	members map[string]Member
-	foreign map[[16]byte]bool // clusters whose refusal was logged
+	refused map[[16]byte]bool // clusters whose refusal was logged
 }
 
 // Start binds, and begins to look for the others. It does not wait until it has found any.
@@ -63,7 +63,7 @@ func Start(cfg Config) (*Gossip, error) {
 		changed: make(chan struct{}, 1),
 		update:  make(chan struct{}, 1),
 		members: make(map[string]Member),
-		foreign: make(map[[16]byte]bool),
+		refused: make(map[[16]byte]bool),
 	}
 	if err := g.loadMeta(); err != nil {
 		return nil, err
@@ -77,6 +77,7 @@ func Start(cfg Config) (*Gossip, error) {
 		g.cancel()
 		return nil, fmt.Errorf("gossip on %s: %w", cfg.Bind, err)
 	}
+	g.addr = g.list.LocalNode().Address()
 	g.wg.Go(g.notify)
 	g.wg.Go(g.rejoin)
 	return g, nil
@@ -101,6 +102,7 @@ func (g *Gossip) listConfig() (*memberlist.Config, error) {
 	ml.TCPTimeout = g.cfg.StreamTimeout
 	ml.ProbeInterval, ml.ProbeTimeout = g.cfg.ProbeInterval, g.cfg.ProbeInterval/2
 	ml.GossipInterval = g.cfg.GossipInterval
+	ml.PushPullInterval = g.cfg.SyncInterval
 	ml.GossipToTheDeadTime = g.cfg.ForgetDeadAfter
 	ml.DeadNodeReclaimTime = g.cfg.ProbeInterval // a node that comes back on another address, as containers do
 	ml.EnableCompression = false                 // the messages are small; it would cost more than it saves
@@ -114,16 +116,21 @@ func (g *Gossip) listConfig() (*memberlist.Config, error) {
 
 // Addr is the address that others reach this node's gossip at.
 func (g *Gossip) Addr() string {
-	return g.list.LocalNode().Address()
+	return g.addr
 }
 
-// Members returns all nodes heard of, this one included, by UUID. Dead ones stay for a day.
+// Members returns all nodes of the cluster heard of, this one included, by UUID. Dead ones stay for a day.
 func (g *Gossip) Members() []Member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.SortedFunc(maps.Values(g.members), func(a, b Member) int {
-		return bytes.Compare(a.UUID[:], b.UUID[:])
-	})
+	list := make([]Member, 0, len(g.members))
+	for _, m := range g.members {
+		if !g.foreignTo(m.Meta) { // met before this node belonged to a cluster
+			list = append(list, m)
+		}
+	}
+	slices.SortFunc(list, func(a, b Member) int { return bytes.Compare(a.UUID[:], b.UUID[:]) })
+	return list
 }
 
 // UpdateMeta asks Config.Meta again and tells the others, in the background. On ErrMetaTooLarge the old one stays.
@@ -132,6 +139,7 @@ func (g *Gossip) UpdateMeta() error {
 		return err
 	}
 	signal(g.update)
+	signal(g.changed)
 	return nil
 }
 
@@ -144,15 +152,20 @@ func (g *Gossip) loadMeta() error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.encoded != nil && m.UUID != g.self.UUID {
+	switch {
+	case m.UUID == [16]byte{}:
+		return errors.New("gossip: a node needs a UUID")
+	case g.encoded != nil && m.UUID != g.self.UUID:
 		return errors.New("gossip: a node cannot change its UUID")
 	}
 	g.self, g.encoded = m, b
 	return nil
 }
 
-// Leave tells the others that this node goes on purpose, and waits until it is said or timeout is over. Close follows.
+// Leave tells the others that this node goes on purpose, and waits until it is said or timeout is over. From then on
+// nobody is looked for and OnChange is not called; Close must follow.
 func (g *Gossip) Leave(timeout time.Duration) error {
+	g.cancel() // memberlist forgets this node itself in time, and does not bear being asked for it then
 	return g.list.Leave(timeout)
 }
 

@@ -28,7 +28,8 @@ func newLogger(logger *slog.Logger) *log.Logger {
 // Write takes one line, such as "[ERR] memberlist: ...".
 func (b *bridge) Write(line []byte) (int, error) {
 	level, text := slog.LevelDebug, strings.TrimSpace(string(line))
-	if strings.HasPrefix(text, "[ERR]") && b.due() {
+	refusal := strings.Contains(text, errForeign.Error()) // logged by who refused
+	if !refusal && strings.HasPrefix(text, "[ERR]") && b.due() {
 		level = slog.LevelWarn
 	}
 	if _, after, ok := strings.Cut(text, "memberlist: "); ok {

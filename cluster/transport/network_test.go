@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,10 +48,21 @@ func (l *link) cut() {
 // pipeEnd is an end of a link, with faults on what is written to it.
 type pipeEnd struct {
 	net.Conn
-	drop    atomic.Bool // swallow it
-	mu      sync.Mutex
-	hold    chan struct{} // wait until it is closed
-	written atomic.Int64
+	drop   atomic.Bool // swallow it
+	mu     sync.Mutex
+	hold   chan struct{} // wait until it is closed
+	once   sync.Once
+	closed chan struct{}
+}
+
+func newPipeEnd(conn net.Conn) *pipeEnd {
+	return &pipeEnd{Conn: conn, closed: make(chan struct{})}
+}
+
+// Close also ends writes that are stalled, as closing a socket does.
+func (e *pipeEnd) Close() error {
+	e.once.Do(func() { close(e.closed) })
+	return e.Conn.Close()
 }
 
 func (e *pipeEnd) Write(p []byte) (int, error) {
@@ -58,9 +70,12 @@ func (e *pipeEnd) Write(p []byte) (int, error) {
 	hold := e.hold
 	e.mu.Unlock()
 	if hold != nil {
-		<-hold
+		select {
+		case <-hold:
+		case <-e.closed:
+			return 0, net.ErrClosed
+		}
 	}
-	e.written.Add(int64(len(p)))
 	if e.drop.Load() {
 		return len(p), nil
 	}
@@ -118,6 +133,7 @@ func (n *network) listen(addr string) net.Listener {
 }
 
 func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+	addr = strings.TrimSuffix(addr, ":80") // http.Client adds it
 	n.mu.Lock()
 	n.dials++
 	l := n.listeners[addr]
@@ -126,7 +142,7 @@ func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 		return nil, errors.New("connection refused")
 	}
 	a, b := net.Pipe()
-	lk := &link{addr: addr, forward: &pipeEnd{Conn: a}, backward: &pipeEnd{Conn: b}}
+	lk := &link{addr: addr, forward: newPipeEnd(a), backward: newPipeEnd(b)}
 	select {
 	case l.conns <- lk.backward:
 	case <-l.done:
@@ -188,6 +204,12 @@ func (n *node) onRaft(_ ring.NodeID, batch []wire.RaftMessage) {
 	n.batches = append(n.batches, batch)
 }
 
+func (n *node) onPeer(_ ring.NodeID, connected bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.peers = append(n.peers, connected)
+}
+
 func (n *node) received() [][]wire.RaftMessage {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -215,10 +237,8 @@ func start(t *testing.T, cfg transport.Config) *node {
 		defer n.mu.Unlock()
 		n.leaders = append(n.leaders, l)
 	}
-	cfg.OnPeer = func(_ ring.NodeID, connected bool) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.peers = append(n.peers, connected)
+	if cfg.OnPeer == nil {
+		cfg.OnPeer = n.onPeer
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var err error
@@ -266,3 +286,9 @@ func (l *logRecorder) all() []string {
 }
 
 var _ io.Writer = (*logRecorder)(nil)
+
+// waitForEnd answers only when nobody waits for it any more.
+func waitForEnd(ctx context.Context, _ ring.NodeID, _ uint8, _ []byte) (uint8, []byte) {
+	<-ctx.Done()
+	return transport.StatusOK, nil
+}

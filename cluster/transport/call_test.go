@@ -1,0 +1,408 @@
+package transport_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringkv/ringkv/cluster/transport"
+	"github.com/ringkv/ringkv/cluster/wire"
+	"github.com/ringkv/ringkv/ring"
+)
+
+// outcome is what a call came back with.
+type outcome struct {
+	body []byte
+	err  error
+}
+
+// call makes a call on a goroutine of its own.
+func call(ctx context.Context, n *node, to ring.NodeID, body []byte) <-chan outcome {
+	c := make(chan outcome, 1)
+	go func() {
+		b, err := n.Call(ctx, to, 1, body)
+		c <- outcome{b, err}
+	}()
+	return c
+}
+
+// ended returns the outcome of a call that must have ended by now.
+func ended(t *testing.T, c <-chan outcome) outcome {
+	t.Helper()
+	select {
+	case o := <-c:
+		return o
+	default:
+		t.Fatal("the call has not ended")
+		return outcome{}
+	}
+}
+
+func TestCallsAreAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := pair(t, newNetwork(), func(_, b *transport.Config) {
+			b.Handler = handlerFunc(func(_ context.Context, from ring.NodeID, method uint8, body []byte) (uint8, []byte) {
+				time.Sleep(rand.N(time.Second)) // fake; answers come in any order
+				return transport.StatusOK, fmt.Appendf(nil, "%d %d %s", from, method, body)
+			})
+		})
+		var wg sync.WaitGroup
+		for i := range 200 {
+			wg.Go(func() {
+				got, err := a.Call(t.Context(), 2, uint8(i), fmt.Append(nil, i))
+				if want := fmt.Sprintf("1 %d %d", uint8(i), i); err != nil || string(got) != want {
+					t.Errorf("got %q, %v, want %q", got, err, want)
+				}
+			})
+		}
+		wg.Wait()
+		if s := a.Stats(); s.Calls != 200 || a.Peers()[0].Calls != 0 {
+			t.Errorf("%d calls counted, %d in flight", s.Calls, a.Peers()[0].Calls)
+		}
+	})
+}
+
+func TestStatusComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := pair(t, newNetwork(), func(_, b *transport.Config) {
+			b.Handler = handlerFunc(func(context.Context, ring.NodeID, uint8, []byte) (uint8, []byte) {
+				return 42, []byte("why")
+			})
+		})
+		_, err := a.Call(t.Context(), 2, 1, nil)
+		status, ok := errors.AsType[*transport.StatusError](err)
+		if !ok || status.Status != 42 || string(status.Body) != "why" || transport.Unsent(err) {
+			t.Fatalf("got %v", err)
+		}
+	})
+}
+
+// The callee learns how long the caller waits, and gives up with it.
+func TestDeadlineTravels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left time.Duration
+		var gaveUp error
+		a, _ := pair(t, newNetwork(), func(_, b *transport.Config) {
+			b.Handler = handlerFunc(func(ctx context.Context, _ ring.NodeID, _ uint8, _ []byte) (uint8, []byte) {
+				deadline, _ := ctx.Deadline()
+				left = time.Until(deadline)
+				<-ctx.Done()
+				gaveUp = ctx.Err()
+				time.Sleep(time.Millisecond) // lets the caller's deadline win
+				return transport.StatusOK, nil
+			})
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err := a.Call(ctx, 2, 1, nil)
+		if !errors.Is(err, context.DeadlineExceeded) || transport.Unsent(err) {
+			t.Errorf("caller got %v", err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if left != 300*time.Millisecond || gaveUp != context.DeadlineExceeded {
+			t.Errorf("the handler had %v left and ended with %v", left, gaveUp)
+		}
+	})
+}
+
+func TestCallWithEndedContextIsNotMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, newNetwork(), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := a.Call(ctx, 2, 1, nil)
+		if !errors.Is(err, transport.ErrExpired) || !errors.Is(err, context.Canceled) || !transport.Unsent(err) {
+			t.Errorf("got %v", err)
+		}
+		synctest.Wait()
+		if n := b.Stats().Requests; n != 0 {
+			t.Errorf("%d requests handled", n)
+		}
+	})
+}
+
+// A caller that goes away is forgotten; an answer that comes later is dropped and harms nobody.
+func TestCancelledCallIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		a, _ := pair(t, newNetwork(), func(_, b *transport.Config) {
+			b.Handler = handlerFunc(func(_ context.Context, _ ring.NodeID, _ uint8, body []byte) (uint8, []byte) {
+				if string(body) == "wait" {
+					<-release
+				}
+				return transport.StatusOK, body
+			})
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		first := call(ctx, a, 2, []byte("wait"))
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if o := ended(t, first); !errors.Is(o.err, context.Canceled) || transport.Unsent(o.err) {
+			t.Fatalf("got %v", o.err)
+		}
+		if n := a.Peers()[0].Calls; n != 0 {
+			t.Fatalf("%d calls in flight", n)
+		}
+		close(release)
+		if got, err := a.Call(t.Context(), 2, 1, []byte("next")); err != nil || string(got) != "next" {
+			t.Fatalf("the next call got %q, %v", got, err)
+		}
+	})
+}
+
+// When the connection breaks, calls end at that moment: those that may have been sent as lost, the others as unsent.
+func TestBrokenConnectionEndsItsCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork()
+		a, _ := pair(t, net, func(a, b *transport.Config) {
+			a.FrameBytes = 1000
+			b.Handler = handlerFunc(func(ctx context.Context, _ ring.NodeID, _ uint8, _ []byte) (uint8, []byte) {
+				<-ctx.Done()
+				return transport.StatusOK, nil
+			})
+		})
+		handled := call(t.Context(), a, 2, nil)
+		synctest.Wait()
+		lk := net.latest(t, "b")
+		resume := lk.forward.stall()
+		writing := call(t.Context(), a, 2, make([]byte, 900)) // its frame is in the writer's hands
+		synctest.Wait()
+		queued := call(t.Context(), a, 2, make([]byte, 900))
+		synctest.Wait()
+		before := time.Now()
+		lk.cut()
+		resume()
+		synctest.Wait()
+		for name, c := range map[string]<-chan outcome{"handled": handled, "writing": writing} {
+			if o := ended(t, c); !errors.Is(o.err, transport.ErrConnLost) || transport.Unsent(o.err) {
+				t.Errorf("%s: %v", name, o.err)
+			}
+		}
+		if o := ended(t, queued); !errors.Is(o.err, transport.ErrUnreachable) || !transport.Unsent(o.err) {
+			t.Errorf("queued: %v", o.err)
+		}
+		if took := time.Since(before); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// A handler whose caller's connection is gone is told.
+func TestHandlerEndsWithItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork()
+		told := make(chan struct{})
+		a, _ := pair(t, net, func(_, b *transport.Config) {
+			b.Handler = handlerFunc(func(ctx context.Context, _ ring.NodeID, _ uint8, _ []byte) (uint8, []byte) {
+				<-ctx.Done()
+				close(told)
+				return transport.StatusOK, nil
+			})
+		})
+		lost := call(t.Context(), a, 2, nil)
+		synctest.Wait()
+		net.latest(t, "b").cut()
+		<-told
+		synctest.Wait()
+		ended(t, lost)
+	})
+}
+
+func TestCallsAreBounded(t *testing.T) {
+	for name, change := range map[string]func(a, b *transport.Config){
+		"by the caller": func(a, _ *transport.Config) { a.MaxCalls = 3 },
+		"by the callee": func(_, b *transport.Config) { b.MaxHandlers = 3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				a, b := pair(t, newNetwork(), func(a, b *transport.Config) {
+					change(a, b)
+					b.Handler = handlerFunc(func(context.Context, ring.NodeID, uint8, []byte) (uint8, []byte) {
+						<-release
+						return transport.StatusOK, nil
+					})
+				})
+				var fit []<-chan outcome
+				for range 3 {
+					fit = append(fit, call(t.Context(), a, 2, nil))
+				}
+				synctest.Wait()
+				over := call(t.Context(), a, 2, nil)
+				synctest.Wait()
+				if o := ended(t, over); !errors.Is(o.err, transport.ErrOverloaded) || !transport.Unsent(o.err) {
+					t.Errorf("one too many: %v", o.err)
+				}
+				close(release)
+				synctest.Wait()
+				for _, c := range fit {
+					if o := ended(t, c); o.err != nil {
+						t.Errorf("one that fits: %v", o.err)
+					}
+				}
+				if _, err := a.Call(t.Context(), 2, 1, nil); err != nil {
+					t.Errorf("afterwards: %v", err)
+				}
+				if n := b.Stats().Handling; n != 0 {
+					t.Errorf("%d still counted as handled", n)
+				}
+			})
+		})
+	}
+}
+
+func TestRequestTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := pair(t, newNetwork(), nil)
+		_, err := a.Call(t.Context(), 2, 1, make([]byte, wire.MaxFrame))
+		if !errors.Is(err, transport.ErrTooLarge) || !transport.Unsent(err) {
+			t.Fatalf("got %v", err)
+		}
+		big := bytes.Repeat([]byte("ringkv!!"), 1<<20) // 8 MiB
+		if got, err := a.Call(t.Context(), 2, 1, big); err != nil || !bytes.Equal(got, big) {
+			t.Fatalf("8 MiB: %d bytes, %v", len(got), err)
+		}
+	})
+}
+
+// An answer that cannot be queued must not leave its caller waiting.
+func TestAnswerThatDoesNotFitEndsTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := pair(t, newNetwork(), func(_, b *transport.Config) {
+			b.Handler = handlerFunc(func(context.Context, ring.NodeID, uint8, []byte) (uint8, []byte) {
+				return transport.StatusOK, make([]byte, wire.MaxFrame)
+			})
+		})
+		_, err := a.Call(t.Context(), 2, 1, nil)
+		if !errors.Is(err, transport.ErrConnLost) || transport.Unsent(err) {
+			t.Fatalf("got %v", err)
+		}
+	})
+}
+
+func TestCallsAroundClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := pair(t, newNetwork(), func(_, b *transport.Config) {
+			b.Handler = handlerFunc(func(ctx context.Context, _ ring.NodeID, _ uint8, _ []byte) (uint8, []byte) {
+				<-ctx.Done()
+				return transport.StatusOK, nil
+			})
+		})
+		inFlight := call(t.Context(), a, 2, nil)
+		synctest.Wait()
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if o := ended(t, inFlight); !errors.Is(o.err, transport.ErrConnLost) || transport.Unsent(o.err) {
+			t.Errorf("in flight: %v", o.err)
+		}
+		_, err := a.Call(t.Context(), 2, 1, nil)
+		if !errors.Is(err, transport.ErrClosed) || !transport.Unsent(err) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
+// Whatever happens to connections, a request is handled at most once, one that was answered exactly once, and one
+// that ended with an Unsent error never.
+func TestOutcomesAreHonest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		handled := make(map[uint64]int)
+		net := newNetwork()
+		a, _ := pair(t, net, func(a, b *transport.Config) {
+			a.FrameBytes, a.MaxCalls, b.MaxHandlers = 256, 60, 40
+			b.Handler = handlerFunc(func(_ context.Context, _ ring.NodeID, _ uint8, body []byte) (uint8, []byte) {
+				mu.Lock()
+				handled[binary.LittleEndian.Uint64(body)]++
+				mu.Unlock()
+				time.Sleep(rand.N(20 * time.Millisecond))
+				return transport.StatusOK, body
+			})
+		})
+		stop := make(chan struct{})
+		var chaos sync.WaitGroup
+		chaos.Go(func() { breakLinks(t, net, stop) })
+		ends := map[string]int{}
+		var clients sync.WaitGroup
+		for client := range 80 {
+			clients.Go(func() {
+				for i := range 50 {
+					id := uint64(client)<<32 | uint64(i)
+					end := judge(t, a, id, handled, &mu)
+					mu.Lock()
+					ends[end]++
+					mu.Unlock()
+					time.Sleep(rand.N(30 * time.Millisecond))
+				}
+			})
+		}
+		clients.Wait()
+		close(stop)
+		chaos.Wait()
+		if ends["answered"] == 0 || ends["unsent"] == 0 || ends["unknown"] == 0 {
+			t.Fatalf("not every end was met: %v", ends)
+		}
+		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		for id, n := range handled {
+			if n != 1 {
+				t.Errorf("request %x was handled %d times", id, n)
+			}
+		}
+	})
+}
+
+// judge makes one call and checks what its end claims.
+func judge(t *testing.T, a *node, id uint64, handled map[uint64]int, mu *sync.Mutex) string {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	body := binary.LittleEndian.AppendUint64(nil, id)
+	got, err := a.Call(ctx, 2, 1, body)
+	switch {
+	case err == nil:
+		mu.Lock()
+		defer mu.Unlock()
+		if !bytes.Equal(got, body) || handled[id] != 1 {
+			t.Errorf("request %x was answered %x and handled %d times", id, got, handled[id])
+		}
+		return "answered"
+	case transport.Unsent(err):
+		time.Sleep(100 * time.Millisecond) // time enough to be handled after all
+		mu.Lock()
+		defer mu.Unlock()
+		if handled[id] != 0 {
+			t.Errorf("request %x was handled, and ended with %v", id, err)
+		}
+		return "unsent"
+	default:
+		return "unknown"
+	}
+}
+
+// breakLinks stalls and cuts the newest link again and again until stop is closed.
+func breakLinks(t *testing.T, net *network, stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(rand.N(60 * time.Millisecond)):
+		}
+		lk := net.latest(t, "b")
+		resume := lk.forward.stall()
+		time.Sleep(rand.N(10 * time.Millisecond))
+		lk.cut()
+		resume()
+	}
+}
