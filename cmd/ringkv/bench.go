@@ -111,14 +111,14 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 
 // measure runs workload against nodes, whose processes are pids.
 func (a *app) measure(ctx context.Context, f *benchFlags, workload string, nodes []string, pids []int) (*benchResult, error) {
+	if err := reachable(ctx, nodes); err != nil {
+		return nil, err
+	}
 	clients, closeAll, err := dialBench(f, nodes)
 	if err != nil {
 		return nil, err
 	}
 	defer closeAll()
-	if err := reachable(ctx, clients[0]); err != nil {
-		return nil, explain(err, nodes)
-	}
 	l := newLoad(f.load, workload, clients, a.progress())
 	if workload != workloadPut {
 		if err := l.fill(ctx); err != nil {
@@ -129,9 +129,14 @@ func (a *app) measure(ctx context.Context, f *benchFlags, workload string, nodes
 }
 
 // reachable fails early, and readably, where there is no cluster.
-func reachable(ctx context.Context, c *client.Client) error {
-	_, err := c.Cluster(ctx)
-	return err
+func reachable(ctx context.Context, nodes []string) error {
+	c, err := client.New(client.Config{Nodes: nodes, Direct: true, MaxAttempts: cliAttempts})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	_, err = c.Cluster(ctx)
+	return explain(err, nodes)
 }
 
 // dialBench returns the clients to spread the load over: one that knows the leaders, or one for each node.

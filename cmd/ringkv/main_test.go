@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -45,7 +45,7 @@ func testApp() *app {
 	return &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), start: startFake}
 }
 
-// fakeNode is a node without a cluster. DIE_AT_ONCE=yes makes it end with an error as soon as it is up.
+// fakeNode is a node without a cluster. One whose data directory's path has "dies" in it ends as soon as it is up.
 type fakeNode struct {
 	server *http.Server
 	done   chan struct{}
@@ -63,7 +63,7 @@ func startFake(ctx context.Context, cfg serveConfig, log *slog.Logger) (node, er
 	log.Debug("told", "config", fmt.Sprintf("%+v", cfg))
 	n := &fakeNode{server: &http.Server{Handler: clienttest.NewHandler(cfg.HTTP)}, done: make(chan struct{})}
 	go func() { _ = n.server.Serve(ln) }()
-	if os.Getenv("DIE_AT_ONCE") == "yes" {
+	if strings.Contains(cfg.DataDir, "dies") {
 		close(n.done)
 	}
 	return n, nil
@@ -95,6 +95,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"run":    scriptRun,
 			"exits":  scriptExits,
 			"answer": scriptAnswer,
 			"same":   scriptSame,
@@ -104,7 +105,8 @@ func TestScripts(t *testing.T) {
 
 type clusterKey struct{}
 
-// setUpScript gives each script a cluster of two nodes, $NODE1 and $NODE2, a port nobody listens at, and free ports.
+// setUpScript gives each script a cluster of two nodes, $NODE1 and $NODE2; an address that nobody listens at; and for
+// servers of its own $FREE1 to $FREE3, behind each of which the next port is free too.
 func setUpScript(e *testscript.Env) error {
 	cluster := clienttest.New(2)
 	e.Defer(cluster.Close)
@@ -112,39 +114,58 @@ func setUpScript(e *testscript.Env) error {
 	e.Setenv("NODE1", cluster.Nodes[0].Addr())
 	e.Setenv("NODE2", cluster.Nodes[1].Addr())
 	for _, name := range []string{"NOBODY", "FREE1", "FREE2", "FREE3"} {
-		addr, err := freeAddr()
-		if err != nil {
-			return err
-		}
-		e.Setenv(name, addr)
-		e.Setenv(name+"_PORT", addr[strings.LastIndex(addr, ":")+1:])
+		port := freePair()
+		e.Setenv(name, at(port))
+		e.Setenv(name+"_PORT", strconv.Itoa(port))
 	}
 	return nil
 }
 
-func freeAddr() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+func at(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// freePair returns a port such that it and the next one are free. It lies below those that the kernel gives away.
+func freePair() int {
+	for {
+		port := 12_000 + 2*rand.IntN(8_000)
+		first, err := net.Listen("tcp", at(port))
+		if err != nil {
+			continue
+		}
+		second, err := net.Listen("tcp", at(port+1))
+		_ = first.Close()
+		if err == nil {
+			_ = second.Close()
+			return port
+		}
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String(), nil
 }
 
-// scriptExits implements "exits CODE COMMAND ARG…": the command must end with that exit code.
+// scriptRun implements "run [<FILE] ARG…": ringkv with these arguments, in this process, must succeed.
+func scriptRun(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("use exits")
+	}
+	scriptExits(ts, false, append([]string{"0"}, args...))
+}
+
+// scriptExits implements "exits CODE [<FILE] ARG…": ringkv with these arguments must end with that exit code.
 func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE COMMAND ARG…")
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits CODE [<FILE] ARG…")
 	}
-	var exit *exec.ExitError
-	code := 0
-	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
-		code = exit.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("%v", err)
+	want, args := args[0], args[1:]
+	stdin := ""
+	if len(args) > 0 && strings.HasPrefix(args[0], "<") {
+		stdin, args = ts.ReadFile(args[0][1:]), args[1:]
 	}
-	if strconv.Itoa(code) != args[0] {
-		ts.Fatalf("exit code %d, want %s", code, args[0])
+	a := &app{stdin: strings.NewReader(stdin), stdout: ts.Stdout(), stderr: ts.Stderr(), start: startFake}
+	for _, name := range []string{
+		"RINGKV_NODES", "RINGKV_HTTP", "RINGKV_WEIGHT", "RINGKV_CONFIG",
+	} {
+		a.env = append(a.env, name+"="+ts.Getenv(name))
+	}
+	if code := strconv.Itoa(a.main(args)); code != want {
+		ts.Fatalf("exit code %s, want %s", code, want)
 	}
 }
 
