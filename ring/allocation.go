@@ -44,6 +44,7 @@ type allocation struct {
 	newest  int        // the last node that had nothing at the start, or nobody: ids are given in ascending order
 	count   []int      // places of each node
 	inZone  []uint16   // partition*zones+zone → places
+	empty   int        // places that nobody has, once trimmed
 	slack   int        // by how much nodes may exceed their share for now; see balance
 }
 
@@ -66,6 +67,7 @@ func newAllocation(r rules) *allocation {
 		a.fresh[v] = true
 	}
 	a.newest = nodes - 1
+	a.empty = q * r.degree
 	return a
 }
 
@@ -96,6 +98,7 @@ func (a *allocation) add(p int, v uint16) {
 	a.holders[p] = append(a.holders[p], v)
 	a.held[v].set(p)
 	a.count[v]++
+	a.empty--
 	a.inZone[a.cell(p, v)]++
 }
 
@@ -104,6 +107,7 @@ func (a *allocation) drop(p int, v uint16) {
 	a.holders[p] = slices.Delete(a.holders[p], i, i+1)
 	a.held[v].clear(p)
 	a.count[v]--
+	a.empty++
 	a.inZone[a.cell(p, v)]--
 }
 

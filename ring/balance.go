@@ -58,19 +58,9 @@ func (a *allocation) below(v uint16) rank {
 	return reluctantly
 }
 
-// settled tells whether all partitions are complete and no node is over its share.
+// settled tells whether all partitions are complete and no node is over its share and the slack.
 func (a *allocation) settled() bool {
-	for p := range a.holders {
-		if a.short(p) {
-			return false
-		}
-	}
-	for v := range a.count {
-		if a.over(uint16(v)) {
-			return false
-		}
-	}
-	return true
+	return !a.anyToGive(turn{gives: a.over})
 }
 
 // run makes all single moves that the turn allows, then finds chains of moves until there are none.
@@ -78,6 +68,9 @@ func (a *allocation) run(t turn) {
 	for _, least := range []rank{gladly, willingly, reluctantly} {
 		for a.pass(t, least) {
 		}
+	}
+	if _, left := a.takers(t, reluctantly); left == 0 || !a.anyToGive(t) {
+		return
 	}
 	s := newSearch(a, t)
 	for s.next() {
@@ -87,37 +80,54 @@ func (a *allocation) run(t turn) {
 // pass offers every partition to the nodes that take a place at least as gladly as asked, in the order of the walk:
 // first all first choices, then all second ones, and so on. It returns whether anything moved.
 func (a *allocation) pass(t turn, least rank) bool {
+	takers, left := a.takers(t, least)
+	if !a.anyToGive(t) {
+		return false
+	}
 	moved := false
-	for choice := 0; a.anyTaker(t, least); choice++ {
-		offered := false
+	for choice := 0; left > 0 && choice < len(takers); choice++ {
 		for p, prefers := range a.prefers {
-			if choice >= len(prefers) {
+			if choice >= len(prefers) || !takers[prefers[choice]] {
 				continue
 			}
-			offered = true
-			if a.offer(t, least, p, prefers[choice]) {
-				moved = true
+			v := prefers[choice]
+			if !a.offer(t, p, v) {
+				continue
 			}
-		}
-		if !offered {
-			break
+			moved = true
+			if t.takes(v) == never { // nobody else's mind changes: a giver never becomes a taker in the same turn
+				takers[v] = false
+				left--
+			}
 		}
 	}
 	return moved
 }
 
-func (a *allocation) anyTaker(t turn, least rank) bool {
-	for v := range a.count {
+// takers marks the nodes that take a place at least as gladly as asked, and counts them.
+func (a *allocation) takers(t turn, least rank) (marked []bool, n int) {
+	marked = make([]bool, len(a.count))
+	for v := range marked {
 		if r := t.takes(uint16(v)); r != never && r <= least {
+			marked[v] = true
+			n++
+		}
+	}
+	return marked, n
+}
+
+func (a *allocation) anyToGive(t turn) bool {
+	for v := range a.count {
+		if t.gives(uint16(v)) {
 			return true
 		}
 	}
-	return false
+	return a.empty > 0
 }
 
-// offer gives v a place in p if it takes one: an empty place, or that of the holder with the most to give.
-func (a *allocation) offer(t turn, least rank, p int, v uint16) bool {
-	if r := t.takes(v); r == never || r > least || a.held[v].has(p) {
+// offer gives v, which takes one, a place in p: an empty one, or that of the holder with the most to give.
+func (a *allocation) offer(t turn, p int, v uint16) bool {
+	if a.held[v].has(p) {
 		return false
 	}
 	if a.short(p) {

@@ -14,7 +14,7 @@ type tester interface {
 }
 
 func drawPartitions(t *rapid.T) int {
-	return 1 << rapid.IntRange(0, 7).Draw(t, "log2 of partitions")
+	return 1 << rapid.IntRange(0, 6).Draw(t, "log2 of partitions")
 }
 
 // drawMembers draws at least one member with weight, with ids that are not in order.
