@@ -239,7 +239,7 @@ func positions(rng *rand.Rand, kind string, size int64) []int64 {
 	if kind == "log" {
 		at = append(at, size+200) // where nothing was written yet
 	}
-	for range map[string]int{"log": 30, "table": 20, "state": 5}[kind] {
+	for range map[string]int{"log": 20, "table": 15, "state": 4}[kind] {
 		at = append(at, rng.Int64N(size))
 	}
 	return at

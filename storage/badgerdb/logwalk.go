@@ -53,16 +53,18 @@ func walkLogFile(path string) (logWalk, error) {
 	case size < logHead:
 		return logWalk{}, corrupt(path, 0, "the file was cut to %d bytes", size)
 	}
-	// Mapped rather than read: the file is twice as long as a memory table, most of it a hole.
-	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	// Mapped rather than read: the file is twice as long as a memory table. Its head is data even if it is a hole.
+	end := max(dataEnd(f, info.Size()), logHead)
+	data, err := syscall.Mmap(int(f.Fd()), 0, int(end), syscall.PROT_READ, syscall.MAP_SHARED)
 	if err != nil {
 		return logWalk{}, fmt.Errorf("map %s: %w", path, err)
 	}
 	defer func() { _ = syscall.Munmap(data) }()
-	return walkLog(path, data)
+	return walkLog(path, data, info.Size())
 }
 
-func walkLog(path string, data []byte) (logWalk, error) {
+// walkLog walks a log file of size bytes; data is all of it but zeros at the end.
+func walkLog(path string, data []byte, size int64) (logWalk, error) {
 	if binary.BigEndian.Uint64(data) != 0 {
 		return logWalk{}, corrupt(path, 0, "encrypted with a key that was never made")
 	}
@@ -80,7 +82,6 @@ func walkLog(path string, data []byte) (logWalk, error) {
 		}
 		w.last, w.end = ts, end
 	}
-	size := int64(len(data))
 	if size < logBytes && size != w.end {
 		return logWalk{}, corrupt(path, w.end, "the file was cut to %d bytes", size)
 	}
