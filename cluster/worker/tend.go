@@ -17,6 +17,8 @@ const (
 	keepBytes    = 8 << 20
 	keepBytesMax = 64 << 20 // beyond this a member that lags gets a snapshot
 	compactEvery = 16       // ticks
+	reclaimEvery = 16       // ticks
+	reclaimBytes = 1 << 20  // looked through in one turn
 	expireBatch  = 64
 	// expireSlack is how much later than its deadline a key goes at the earliest: the answer to the write that set
 	// the deadline took a while to get to the client.
@@ -74,6 +76,19 @@ func (w *Worker) compact(g *group) {
 		return
 	}
 	g.logBytes = 0
+}
+
+// reclaim gives back log segments that nobody needs, now and then and a little at a time.
+func (w *Worker) reclaim() error {
+	if !w.reclaiming {
+		return nil
+	}
+	more, err := w.log.Reclaim(reclaimBytes)
+	w.reclaiming = more
+	if err != nil {
+		return fmt.Errorf("reclaim log: %w", err)
+	}
+	return nil
 }
 
 // raftLogger passes raft's words on. What raft finds worth saying of one group is noise with hundreds of them, so it is

@@ -88,6 +88,8 @@ type Worker struct {
 	tags    []replica.Tag
 	drops   []*drop
 	ticks   int
+
+	reclaiming bool // the log has more to give back
 }
 
 // Open starts the replicas that the log and the engine hold, finishing what a crash interrupted.
@@ -159,6 +161,7 @@ func (w *Worker) Deliver(p ring.PartitionID, m *raftpb.Message) {
 func (w *Worker) Tick(now time.Duration) {
 	w.now = max(w.now, now)
 	w.ticks++
+	w.reclaiming = w.reclaiming || w.ticks%reclaimEvery == 0
 	for _, g := range w.order {
 		if g.install == nil {
 			g.rep.Tick()
@@ -182,6 +185,9 @@ func (w *Worker) Turn(now time.Duration) error {
 		return err
 	}
 	if err := w.stepInstalls(); err != nil {
+		return err
+	}
+	if err := w.reclaim(); err != nil {
 		return err
 	}
 	w.out.Flush()
