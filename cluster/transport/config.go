@@ -50,7 +50,8 @@ type Config struct {
 	OnRaft func(from ring.NodeID, batch []wire.RaftMessage)
 	// OnLeaders gets a peer's announcement, on the reader as well; it owns the slice. Optional.
 	OnLeaders func(from ring.NodeID, leaders []wire.Leader)
-	// OnPeer is told whenever the stream to a peer is up or gone. It runs on the peer's goroutine. Optional.
+	// OnPeer is told whenever the stream to a peer is up or gone. It runs on the peer's goroutine: what it sends when
+	// the stream is up leaves on it; it must not call Close. Optional.
 	OnPeer func(id ring.NodeID, connected bool)
 	// Logger gets connects, losses and refusals. Default: nothing is logged.
 	Logger *slog.Logger

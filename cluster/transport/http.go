@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -45,8 +46,51 @@ func (t *Transport) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer t.wg.Done()
+	if r.URL.Path != streamPath {
+		moves := mover{http.NewResponseController(w), t.cfg.StallTimeout}
+		w = stallWriter{w, moves}
+		r.Body = stallBody{r.Body, moves}
+	}
 	t.mux.ServeHTTP(w, r)
 }
+
+// mover gives every single read and write of a plain request's two bodies a deadline, as stallConn does at the other
+// end.
+type mover struct {
+	*http.ResponseController
+	timeout time.Duration
+}
+
+type stallBody struct {
+	io.ReadCloser
+	moves mover
+}
+
+func (b stallBody) Read(p []byte) (int, error) {
+	if err := b.moves.SetReadDeadline(time.Now().Add(b.moves.timeout)); err != nil {
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil { // the end: the server now waits for the client to hang up, for as long as the handler runs
+		_ = b.moves.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+type stallWriter struct {
+	http.ResponseWriter
+	moves mover
+}
+
+func (w stallWriter) Write(p []byte) (int, error) {
+	if err := w.moves.SetWriteDeadline(time.Now().Add(w.moves.timeout)); err != nil {
+		return 0, err
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets an http.ResponseController through.
+func (w stallWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (t *Transport) newClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{

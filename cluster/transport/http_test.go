@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -73,6 +74,54 @@ func TestPlainHTTPStall(t *testing.T) {
 		_, _, err := get(t, a, "http://b/stuck")
 		if took := time.Since(before); err == nil || took > 31*time.Second {
 			t.Errorf("stuck: %v after %v", err, took)
+		}
+	})
+}
+
+// Neither does a client that stops sending or reading hold a handler for long; one that is merely slow is served, and
+// so is one that waits for a slow handler.
+func TestStalledClientsAreGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork()
+		b := start(t, net.config(2, "b"))
+		got := make(chan string, 1)
+		b.Handle("POST /in", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err == nil {
+				select {
+				case <-time.After(5 * time.Minute): // the answer takes its time
+				case <-r.Context().Done():
+					err = r.Context().Err()
+				}
+			}
+			got <- fmt.Sprintf("%s %v", body, err != nil)
+		}))
+		b.Handle("GET /out", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			n, err := w.Write(make([]byte, 1<<20))
+			got <- fmt.Sprintf("%v %v", n < 1<<20, err != nil)
+		}))
+		for name, tc := range map[string]struct {
+			head  string
+			parts int // of four
+			want  string
+		}{
+			"slow upload":      {"POST /in HTTP/1.1\r\nHost: b\r\nContent-Length: 4\r\n\r\n", 4, "xxxx false"},
+			"stalled upload":   {"POST /in HTTP/1.1\r\nHost: b\r\nContent-Length: 4\r\n\r\n", 2, "xx true"},
+			"stalled download": {"GET /out HTTP/1.1\r\nHost: b\r\n\r\n", 0, "true true"},
+		} {
+			conn, err := net.dial(t.Context(), "", "b")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(conn, tc.head)
+			for range tc.parts {
+				time.Sleep(20 * time.Second)
+				_, _ = io.WriteString(conn, "x")
+			}
+			if s := <-got; s != tc.want {
+				t.Errorf("%s: the handler got %q, want %q", name, s, tc.want)
+			}
+			_ = conn.Close()
 		}
 	})
 }

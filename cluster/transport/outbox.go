@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -179,6 +180,9 @@ func (o *outbox) run(conn net.Conn, interval time.Duration, beat func() wire.Kin
 		case <-ticker.C:
 			o.beat(beat())
 		case <-o.wake:
+			// Whoever else is about to add something adds it first: 23 calls a frame instead of 1.7 with 64 callers
+			// (BenchmarkCall), a fifth of the time. With nobody else to run it returns at once.
+			runtime.Gosched()
 		}
 		if err := o.drain(conn); err != nil {
 			return err

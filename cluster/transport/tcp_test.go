@@ -135,6 +135,8 @@ func BenchmarkCall(b *testing.B) {
 			}
 		}
 	})
+	s := a.Stats()
+	b.ReportMetric(float64(s.Calls)/float64(s.FramesSent), "calls/frame")
 }
 
 // BenchmarkRaft measures queued messages, 64 between two flushes.
