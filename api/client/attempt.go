@@ -126,7 +126,7 @@ func (cl *call) lost(sent bool) api.Outcome {
 
 // judge turns an error answer into a verdict.
 func (cl *call) judge(resp *response) verdict {
-	v := verdict{err: cl.problem(resp), after: retryAfter(resp.header)}
+	v := verdict{err: cl.problem(resp), after: retryAfter(resp.retryAfter)}
 	var p *api.Problem
 	known := errors.As(v.err, &p)
 	transient := resp.status >= 500 || resp.status == http.StatusTooManyRequests ||
@@ -181,9 +181,9 @@ func statusError(status int) error {
 	}
 }
 
-// retryAfter reads the header of that name, in seconds.
-func retryAfter(h http.Header) time.Duration {
-	seconds, err := strconv.Atoi(h.Get(api.HeaderRetryAfter))
+// retryAfter reads the value of the header of that name, in seconds.
+func retryAfter(value string) time.Duration {
+	seconds, err := strconv.Atoi(value)
 	if err != nil || seconds < 0 {
 		return 0
 	}

@@ -57,15 +57,15 @@ func itemFrom(key string, resp *response) (Item, error) {
 	if err != nil {
 		return Item{}, err
 	}
-	item := Item{Key: key, Value: resp.body, Version: version, ContentType: field(resp, api.HeaderContentType)}
-	if s := field(resp, api.HeaderPartition); s != "" {
+	item := Item{Key: key, Value: resp.body, Version: version, ContentType: resp.contentType}
+	if s := resp.partition; s != "" {
 		n, err := strconv.ParseUint(s, 10, 16)
 		if err != nil {
 			return Item{}, fmt.Errorf("%w: header %s: %w", errMalformed, api.HeaderPartition, err)
 		}
 		item.Partition = api.PartitionID(n)
 	}
-	if s := field(resp, api.HeaderTTLMs); s != "" {
+	if s := resp.ttlMs; s != "" {
 		ms, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
 			return Item{}, fmt.Errorf("%w: header %s: %w", errMalformed, api.HeaderTTLMs, err)
@@ -157,18 +157,9 @@ func checkHeader(h http.Header) error {
 
 // versionFrom reads the ETag of an answer.
 func versionFrom(resp *response) (api.Version, error) {
-	etag := field(resp, api.HeaderETag)
-	version, ok := api.ParseETag(etag)
+	version, ok := api.ParseETag(resp.etag)
 	if !ok {
-		return 0, fmt.Errorf("%w: status %d with ETag %q", errMalformed, resp.status, etag)
+		return 0, fmt.Errorf("%w: status %d with ETag %q", errMalformed, resp.status, resp.etag)
 	}
 	return version, nil
-}
-
-// field returns a header by its canonical name.
-func field(resp *response, name string) string {
-	if v := resp.header[name]; len(v) > 0 {
-		return v[0]
-	}
-	return ""
 }

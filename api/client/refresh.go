@@ -83,7 +83,7 @@ func (c *Client) learn(ctx context.Context, e *endpoint, old *topology) (*topolo
 			names[n.Name] = c.endpointAt(n.HTTP)
 		}
 	}
-	return old.withRing(&wire, resp.header.Get(api.HeaderETag), names, time.Now())
+	return old.withRing(&wire, resp.etag, names, time.Now())
 }
 
 // ask sends one GET to e, once, and decodes a 200 into v.

@@ -23,13 +23,6 @@ type request struct {
 	body   []byte      // sent with its length if method is PUT; not kept after the exchange
 }
 
-// response is a complete answer. The body is the receiver's.
-type response struct {
-	status int
-	header http.Header
-	body   []byte
-}
-
 // transport carries one exchange to one node. Used by any number of goroutines.
 type transport interface {
 	// roundTrip sends req to e and reads the whole answer, at most until deadline or the end of ctx.

@@ -34,11 +34,11 @@ func (t *httpTransport) roundTrip(
 		return nil, len(connected) > 0, err
 	}
 	defer func() { _ = hresp.Body.Close() }()
-	body, err := readBody(hresp)
-	if err != nil {
+	resp := responseFrom(hresp)
+	if resp.body, err = readBody(hresp); err != nil {
 		return nil, true, err
 	}
-	return &response{status: hresp.StatusCode, header: hresp.Header, body: body}, true, nil
+	return resp, true, nil
 }
 
 func newHTTPRequest(ctx context.Context, e *endpoint, req *request) (*http.Request, error) {

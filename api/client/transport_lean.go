@@ -27,7 +27,8 @@ const (
 )
 
 // leanTransport is an HTTP/1.1 client transport for plain TCP in which the caller's goroutine itself writes the request
-// and reads the answer: no goroutines per connection, one system call each way. net/http parses the answers.
+// and reads the answer: no goroutines per connection, one system call each way.
+// Answers that are not of the plainest kind are parsed by net/http.
 // It follows no redirects, knows no proxies and no TLS, and never sends a request twice.
 //
 // A connection that lies idle is watched by nobody; it is checked for an end of stream when it is taken, so that a
@@ -209,18 +210,43 @@ func appendRequestHead(dst []byte, e *endpoint, req *request) []byte {
 
 // read reads one whole answer to a request with method.
 func (c *leanConn) read(method string) (resp *response, reusable bool, err error) {
+	c.limited.N = maxHeaderBytes
+	if _, err := c.br.Peek(1); err != nil {
+		return nil, false, headError(err)
+	}
+	buffered, _ := c.br.Peek(c.br.Buffered())
+	if h, ok := parseHead(buffered); ok && h.length <= maxBodyBytes {
+		return c.readPlain(h)
+	}
+	return c.readAny(method)
+}
+
+// readPlain reads the answer whose head h still stands in the buffer.
+func (c *leanConn) readPlain(h head) (*response, bool, error) {
+	_, _ = c.br.Discard(h.bytes) // buffered
+	c.limited.N = int64(h.length)
+	resp := h.resp
+	resp.body = make([]byte, h.length)
+	if _, err := io.ReadFull(c.br, resp.body); err != nil {
+		return nil, false, fmt.Errorf("body: %w", unexpectedEOF(err))
+	}
+	return &resp, !h.closes && c.br.Buffered() == 0, nil
+}
+
+// readAny reads an answer of any kind with net/http.
+func (c *leanConn) readAny(method string) (*response, bool, error) {
 	hresp, err := c.readHead(method)
 	if err != nil {
 		return nil, false, err
 	}
 	c.limited.N = maxBodyBytes + maxHeaderBytes
-	body, err := readBody(hresp)
+	resp := responseFrom(hresp)
+	resp.body, err = readBody(hresp)
 	_ = hresp.Body.Close()
 	if err != nil {
 		return nil, false, fmt.Errorf("body: %w", unexpectedEOF(err))
 	}
-	reusable = !hresp.Close && c.br.Buffered() == 0
-	return &response{status: hresp.StatusCode, header: hresp.Header, body: body}, reusable, nil
+	return resp, !hresp.Close && c.br.Buffered() == 0, nil
 }
 
 // readHead reads the status line and headers of the final answer.
