@@ -156,7 +156,7 @@ func itemLength(b []byte) (int, error) {
 	default:
 		return 0, errItem
 	}
-	if n > len(b) {
+	if n < shortItem || n > len(b) { // below: a length that overflowed
 		return 0, errItem
 	}
 	return n, nil
