@@ -91,7 +91,10 @@ func (g *Gossip) listConfig() (*memberlist.Config, error) {
 	}
 	ml := memberlist.DefaultLANConfig()
 	ml.Name = g.self.name()
-	ml.BindAddr, ml.BindPort = host, port
+	if ml.BindAddr, err = resolveBind(host); err != nil {
+		return nil, fmt.Errorf("gossip: bind address: %w", err)
+	}
+	ml.BindPort = port
 	ml.AdvertisePort = port
 	if g.cfg.Advertise != "" {
 		ml.AdvertiseAddr, ml.AdvertisePort, err = resolveAdvertise(g.cfg.Advertise, port)
@@ -218,12 +221,31 @@ func resolveAdvertise(addr string, port int) (string, int, error) {
 	if h, p, err := splitAddr(addr); err == nil {
 		host, port = h, p
 	}
+	ip, err := resolve(host)
+	return ip, port, err
+}
+
+// resolveBind turns the host to bind into an IP address. memberlist would take a name for "every interface".
+func resolveBind(host string) (string, error) {
+	if host == "" {
+		return "0.0.0.0", nil
+	}
+	return resolve(host)
+}
+
+// resolve returns host if it is an IP address, else its first address, an IPv4 one if there is one.
+func resolve(host string) (string, error) {
 	if net.ParseIP(host) != nil {
-		return host, port, nil
+		return host, nil
 	}
 	ips, err := net.LookupIP(host)
 	if err != nil {
-		return "", 0, err
+		return "", err
 	}
-	return ips[0].String(), port, nil
+	for _, ip := range ips {
+		if ip.To4() != nil {
+			return ip.String(), nil
+		}
+	}
+	return ips[0].String(), nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -157,6 +158,18 @@ func TestMembersFindEachOther(t *testing.T) {
 	if got := c.Members()[0].Addr; got != a.Addr() {
 		t.Errorf("n1 is said to be at %s, not %s", got, a.Addr())
 	}
+}
+
+// A name to bind or to join is resolved; it does not mean every interface.
+func TestNamesAreResolved(t *testing.T) {
+	a := start(t, metaOf(1, cluster(1)), "localhost:0")
+	host, port, err := net.SplitHostPort(a.Addr())
+	if err != nil || !net.ParseIP(host).IsLoopback() {
+		t.Fatalf("bound to %s, %v", a.Addr(), err)
+	}
+	b := start(t, metaOf(2, cluster(1)), "localhost:0", net.JoinHostPort("localhost", port))
+	a.await(t, "n1 n2")
+	b.await(t, "n1 n2")
 }
 
 // A node whose seed starts after it finds it.

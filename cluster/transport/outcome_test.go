@@ -1,0 +1,109 @@
+package transport_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringkv/ringkv/cluster/transport"
+	"github.com/ringkv/ringkv/ring"
+)
+
+// Whatever happens to connections, a request is handled at most once, one that was answered exactly once, and one
+// that ended with an Unsent error never.
+func TestOutcomesAreHonest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		handled := make(map[uint64]int)
+		net := newNetwork()
+		a, _ := pair(t, net, func(a, b *transport.Config) {
+			a.FrameBytes, a.MaxCalls, b.MaxHandlers = 256, 60, 40
+			b.Handler = handlerFunc(func(_ context.Context, _ ring.NodeID, _ uint8, body []byte) (uint8, []byte) {
+				mu.Lock()
+				handled[binary.LittleEndian.Uint64(body)]++
+				mu.Unlock()
+				time.Sleep(rand.N(20 * time.Millisecond))
+				return transport.StatusOK, body
+			})
+		})
+		stop := make(chan struct{})
+		var chaos sync.WaitGroup
+		chaos.Go(func() { breakLinks(t, net, stop) })
+		ends := map[string]int{}
+		var clients sync.WaitGroup
+		for client := range 80 {
+			clients.Go(func() {
+				for i := range 50 {
+					id := uint64(client)<<32 | uint64(i)
+					end := judge(t, a, id, handled, &mu)
+					mu.Lock()
+					ends[end]++
+					mu.Unlock()
+					time.Sleep(rand.N(30 * time.Millisecond))
+				}
+			})
+		}
+		clients.Wait()
+		close(stop)
+		chaos.Wait()
+		if ends["answered"] == 0 || ends["unsent"] == 0 || ends["unknown"] == 0 {
+			t.Fatalf("not every end was met: %v", ends)
+		}
+		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		for id, n := range handled {
+			if n != 1 {
+				t.Errorf("request %x was handled %d times", id, n)
+			}
+		}
+	})
+}
+
+// judge makes one call and checks what its end claims.
+func judge(t *testing.T, a *node, id uint64, handled map[uint64]int, mu *sync.Mutex) string {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	body := binary.LittleEndian.AppendUint64(nil, id)
+	got, err := a.Call(ctx, 2, 1, body)
+	switch {
+	case err == nil:
+		mu.Lock()
+		defer mu.Unlock()
+		if !bytes.Equal(got, body) || handled[id] != 1 {
+			t.Errorf("request %x was answered %x and handled %d times", id, got, handled[id])
+		}
+		return "answered"
+	case transport.Unsent(err):
+		time.Sleep(100 * time.Millisecond) // time enough to be handled after all
+		mu.Lock()
+		defer mu.Unlock()
+		if handled[id] != 0 {
+			t.Errorf("request %x was handled, and ended with %v", id, err)
+		}
+		return "unsent"
+	default:
+		return "unknown"
+	}
+}
+
+// breakLinks stalls and cuts the newest link again and again until stop is closed.
+func breakLinks(t *testing.T, net *network, stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(rand.N(60 * time.Millisecond)):
+		}
+		lk := net.latest(t, "b")
+		resume := lk.forward.stall()
+		time.Sleep(rand.N(10 * time.Millisecond))
+		lk.cut()
+		resume()
+	}
+}
