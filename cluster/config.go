@@ -90,26 +90,23 @@ func setDefault[T comparable](p *T, value T) {
 	}
 }
 
-// reachable is the address under which others reach a listener that was bound to bound.
-func (c Config) reachable(bound net.Addr) string {
-	host, port, err := net.SplitHostPort(bound.String())
-	if err != nil {
-		return bound.String()
+// reachable is the address under which others reach a listener on addr.
+func (c Config) reachable(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil || c.Advertise == "" {
+		return addr
 	}
-	if c.Advertise != "" {
-		host = c.Advertise
-	}
-	return net.JoinHostPort(host, port)
+	return net.JoinHostPort(c.Advertise, port)
 }
 
-// reachableHTTP is c.HTTP with the advertised host where the API is bound to all addresses.
+// reachableHTTP is HTTP with the advertised host where the API is bound to all addresses.
 func (c Config) reachableHTTP() string {
-	host, port, err := net.SplitHostPort(c.HTTP)
-	if err != nil || c.Advertise == "" {
+	host, _, err := net.SplitHostPort(c.HTTP)
+	if err != nil {
 		return c.HTTP
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		return net.JoinHostPort(c.Advertise, port)
+		return c.reachable(c.HTTP)
 	}
 	return c.HTTP
 }

@@ -90,7 +90,7 @@ func parseUUID(s string) [16]byte {
 	return id
 }
 
-func (n *Node) peerAddr() string { return n.cfg.reachable(n.peers.Addr()) }
+func (n *Node) peerAddr() string { return n.cfg.reachable(n.peers.Addr().String()) }
 
 func (n *Node) admission() meta.Admission {
 	id := n.identity.Load()
@@ -104,6 +104,7 @@ func (n *Node) admission() meta.Admission {
 // join asks any member to be admitted until one says yes. A refusal that lasts is final.
 func (n *Node) join(ctx context.Context) error {
 	var refusedSince time.Time
+	var said string
 	for {
 		var refused *refusal
 		answer, err := n.askAll(ctx)
@@ -119,7 +120,10 @@ func (n *Node) join(ctx context.Context) error {
 		case time.Since(refusedSince) > joinPatience:
 			return fmt.Errorf("join cluster: %w", err)
 		}
-		n.logger.Info("waiting to join", "join", n.cfg.Join, "reason", err)
+		if reason := err.Error(); reason != said {
+			n.logger.Info("waiting to join", "join", n.cfg.Join, "reason", reason)
+			said = reason
+		}
 		select {
 		case <-ctx.Done():
 			return nil

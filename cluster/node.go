@@ -93,13 +93,13 @@ func (n *Node) start() error {
 	if err := n.openDisk(id); err != nil {
 		return err
 	}
+	if err := n.openPeers(); err != nil {
+		return err
+	}
 	if !id.member() && len(n.cfg.Join) == 0 {
 		if id, err = n.form(id); err != nil {
 			return err
 		}
-	}
-	if err := n.openPeers(); err != nil {
-		return err
 	}
 	if id.member() {
 		if err := n.serve(); err != nil {
@@ -141,7 +141,7 @@ func (n *Node) openDisk(id identity) error {
 func (n *Node) form(id identity) (identity, error) {
 	clusterID := newClusterID()
 	first := meta.Node{
-		UUID: id.UUID, Name: id.Name, HTTP: n.cfg.reachableHTTP(), Peer: n.cfg.Peer, Gossip: n.cfg.Gossip,
+		UUID: id.UUID, Name: id.Name, HTTP: n.cfg.reachableHTTP(), Peer: n.peerAddr(), Gossip: n.cfg.reachable(n.cfg.Gossip),
 		Zone: n.cfg.Zone, Weight: n.cfg.Weight,
 	}
 	state, err := meta.Form(clusterID, n.cfg.Partitions, n.cfg.Replicas, first)

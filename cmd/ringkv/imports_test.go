@@ -92,6 +92,7 @@ var layers = []layer{
 		deps:  []string{"ring", "storage", "cluster", "txn", "api", "api/client", "api/server"},
 		tests: []string{"api/client/clienttest"},
 	},
+	{pkg: "cmd/ringkv/systemtest", tests: []string{"ring", "api", "api/client"}}, // sees a cluster as users do
 }
 
 // vendor is a third-party module (or a part of one, by prefix) and the packages that may import it.
