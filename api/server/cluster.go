@@ -21,7 +21,7 @@ func (s *Server) clusterRoutes() []route {
 // getCluster answers GET /v1/cluster.
 func (s *Server) getCluster(c echo.Context) error {
 	r := c.Request()
-	if _, err := parseQuery(r.URL.RawQuery); err != nil {
+	if _, err := parseQuery(r.URL.RawQuery, noParams); err != nil {
 		return err
 	}
 	ctx, cancel := s.withTimeout(r)
@@ -39,7 +39,7 @@ func (s *Server) getCluster(c echo.Context) error {
 // getRing answers GET /v1/ring. Its tag is made from the body: the leaders in it change without the epoch.
 func (s *Server) getRing(c echo.Context) error {
 	r := c.Request()
-	if _, err := parseQuery(r.URL.RawQuery); err != nil {
+	if _, err := parseQuery(r.URL.RawQuery, noParams); err != nil {
 		return err
 	}
 	cond, err := parseReadCondition(r.Header)
@@ -78,7 +78,7 @@ func (s *Server) answerTagged(c echo.Context, cond *readCondition, tag string, b
 
 // locate answers GET /v1/ring/locate?key=.
 func (s *Server) locate(c echo.Context) error {
-	q, err := parseQuery(c.Request().URL.RawQuery, api.QueryKey)
+	q, err := parseQuery(c.Request().URL.RawQuery, locateParams)
 	if err != nil {
 		return err
 	}

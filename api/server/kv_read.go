@@ -28,7 +28,7 @@ func (s *Server) getKey(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	q, err := parseQuery(r.URL.RawQuery, api.QueryConsistency)
+	q, err := parseQuery(r.URL.RawQuery, getParams)
 	if err != nil {
 		return err
 	}

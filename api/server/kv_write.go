@@ -71,7 +71,7 @@ func (s *Server) deleteKey(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := parseQuery(r.URL.RawQuery); err != nil {
+	if _, err := parseQuery(r.URL.RawQuery, noParams); err != nil {
 		return err
 	}
 	cond, err := parseCondition(r.Header)
@@ -92,7 +92,7 @@ func (s *Server) deleteKey(c echo.Context) error {
 
 // parseLife reads how long a put value is to live from the query.
 func parseLife(rawQuery string) (ttl time.Duration, keep bool, err error) {
-	q, err := parseQuery(rawQuery, api.QueryTTL, api.QueryKeepTTL)
+	q, err := parseQuery(rawQuery, putParams)
 	if err != nil {
 		return 0, false, err
 	}

@@ -38,7 +38,7 @@ func (s *Server) list(c echo.Context) error {
 
 // parseListing reads the query of a listing. Errors: *api.InvalidError, *api.LimitError.
 func parseListing(rawQuery string, stream bool) (*listing, error) {
-	q, err := parseQuery(rawQuery, api.QueryPrefix, api.QueryStart, api.QueryEnd, api.QueryLimit, api.QueryCursor, api.QueryKeysOnly)
+	q, err := parseQuery(rawQuery, listParams)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func notReady(err error) error {
 }
 
 func (s *Server) answerState(c echo.Context, state string) error {
-	if _, err := parseQuery(c.Request().URL.RawQuery); err != nil {
+	if _, err := parseQuery(c.Request().URL.RawQuery, noParams); err != nil {
 		return err
 	}
 	c.Response().Header()[headerCacheControl] = s.fixed.noStore
@@ -53,7 +53,7 @@ func (s *Server) answerState(c echo.Context, state string) error {
 
 // openAPI answers GET /openapi.yaml.
 func (s *Server) openAPI(c echo.Context) error {
-	if _, err := parseQuery(c.Request().URL.RawQuery); err != nil {
+	if _, err := parseQuery(c.Request().URL.RawQuery, noParams); err != nil {
 		return err
 	}
 	return s.writeBody(c, http.StatusOK, s.fixed.yaml, openAPI)

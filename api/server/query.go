@@ -13,15 +13,27 @@ import (
 // maxParams is how many parameters the route with the most of them has.
 const maxParams = 8
 
+// paramNames are the parameters that a route takes. The lists below never change; were they written where they are
+// used, every request would allocate one.
+type paramNames []string
+
+var (
+	noParams     = paramNames(nil)
+	getParams    = paramNames{api.QueryConsistency}
+	putParams    = paramNames{api.QueryTTL, api.QueryKeepTTL}
+	listParams   = paramNames{api.QueryPrefix, api.QueryStart, api.QueryEnd, api.QueryLimit, api.QueryCursor, api.QueryKeysOnly}
+	locateParams = paramNames{api.QueryKey}
+)
+
 // query holds the parameters of one request: values[i] belongs to names[i], "" if absent or empty.
 type query struct {
-	names  []string
+	names  paramNames
 	values [maxParams]string
 }
 
 // parseQuery decodes a form-encoded query that may hold the given parameters, each at most once. Errors:
 // *api.InvalidError for an unknown or doubled parameter and for a broken escape.
-func parseQuery(raw string, names ...string) (query, error) {
+func parseQuery(raw string, names paramNames) (query, error) {
 	q := query{names: names}
 	var seen [maxParams]bool
 	for raw != "" {
