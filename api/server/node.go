@@ -9,7 +9,6 @@ import (
 
 	"github.com/ringkv/ringkv/api"
 	"github.com/ringkv/ringkv/cluster"
-	"github.com/ringkv/ringkv/cluster/worker"
 	"github.com/ringkv/ringkv/storage"
 )
 
@@ -118,18 +117,15 @@ func (s nodeStore) Stats() Stats {
 		EngineDiskBytes: st.EngineDisk, LogDiskBytes: st.LogDisk, DiskFreeBytes: st.DiskFree,
 	}
 	for _, g := range st.Groups {
-		if g.Partition != storage.MetaPartition {
-			out.Partitions = append(out.Partitions, partitionStats(g))
+		if g.Partition == storage.MetaPartition {
+			continue
 		}
+		out.Partitions = append(out.Partitions, PartitionStats{
+			ID: g.Partition, Role: Role(g.Role), Term: g.Term, Commit: g.Commit, Applied: g.Applied, Lag: g.Lag,
+			Keys: g.Keys, Bytes: g.Bytes,
+		})
 	}
 	return out
-}
-
-func partitionStats(g worker.GroupStatus) PartitionStats {
-	return PartitionStats{
-		ID: g.Partition, Role: Role(g.Role), Term: g.Term, Commit: g.Commit, Applied: g.Applied, Lag: g.Lag,
-		Keys: g.Keys, Bytes: g.Bytes,
-	}
 }
 
 // nodeError is a node's error as clients know it.
