@@ -109,6 +109,7 @@ func (c *controller) keepEntry(s *meta.State) {
 		c.announced = err == nil
 	}
 	if me.State == meta.Joining && n.filled(s) {
+		n.logger.Info("all replicas are filled", "node", me.Name)
 		c.change("activate", func(s *meta.State) (*meta.State, error) { return s.Activate(n.self()) })
 	}
 }

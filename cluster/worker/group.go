@@ -148,7 +148,7 @@ func (w *Worker) remove(g *group) error {
 	delete(w.groups, g.id)
 	w.order = slices.DeleteFunc(w.order, func(o *group) bool { return o == g })
 	w.dirty = slices.DeleteFunc(w.dirty, func(o *group) bool { return o == g })
-	w.logger.Info("replica removed", "partition", g.id, "replica", g.rep.ID().String())
+	w.logger.Debug("replica removed", "partition", g.id, "replica", g.rep.ID().String())
 	return w.startDrop(g.id)
 }
 

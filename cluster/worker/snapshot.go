@@ -72,7 +72,7 @@ type install struct {
 func (w *Worker) beginInstall(g *group, rd replica.Ready) {
 	g.install = &install{rd: rd, spool: g.spool}
 	g.spool = nil
-	w.logger.Info("installing snapshot", "partition", g.id, "index", rd.Snapshot.GetMetadata().GetIndex())
+	w.logger.Debug("installing snapshot", "partition", g.id, "index", rd.Snapshot.GetMetadata().GetIndex())
 }
 
 // stepInstalls takes one step of one install, so that the other groups' requests hardly wait for it.
@@ -124,7 +124,7 @@ func (w *Worker) endInstall(g *group) error {
 	g.part, g.install, g.logBytes = part, nil, 0
 	g.clock.observe(part.Meta().Clock, w.now)
 	finishAll(g.rep.Installed(in.rd.Snapshot), replica.ErrOutcomeUnknown)
-	w.logger.Info("snapshot installed", "partition", g.id, "index", md.GetIndex())
+	w.logger.Debug("snapshot installed", "partition", g.id, "index", md.GetIndex())
 	return w.resume(g, in.rd)
 }
 
