@@ -250,11 +250,13 @@ func FuzzDecoders(f *testing.F) {
 			location api.Location
 			p        api.Problem
 		)
-		for _, into := range []any{&line, &page, &location} {
-			_ = json.Unmarshal(text, into)
-		}
+		_ = json.Unmarshal(text, &line)
+		_ = json.Unmarshal(text, &location)
 		if json.Unmarshal(text, &p) == nil {
 			_, _ = p.Error(), p.Unwrap()
+		}
+		if json.Unmarshal(text, &page) != nil {
+			return // what was decoded before the error counts for nothing
 		}
 		for _, item := range page.Items {
 			if len(item.Key) == 0 {
