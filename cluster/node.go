@@ -232,6 +232,7 @@ func (n *Node) Err() error {
 // not gets ErrClosed or an unknown outcome.
 func (n *Node) Close() error {
 	n.closing.Do(func() {
+		n.handOver()
 		n.cancel(ErrClosed)
 		var errs []error
 		if n.gossip != nil {
@@ -252,6 +253,31 @@ func (n *Node) Close() error {
 	})
 	<-n.stopped
 	return n.closeErr
+}
+
+// How long a stopping node waits for others to take its leaderships over.
+const (
+	handOverTimeout = time.Second
+	handOverPoll    = 10 * time.Millisecond
+)
+
+// handOver gives this node's leaderships to others before it stops, so that nobody has to wait for an election.
+func (n *Node) handOver() {
+	if !n.isMember() || n.ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, handOverTimeout)
+	defer cancel()
+	for left := 1; left > 0; {
+		if n.loop.ask(ctx, func(w *worker.Worker) { left = w.HandOver() }) != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(handOverPoll):
+		}
+	}
 }
 
 func (n *Node) self() ring.NodeID { return n.identity.Load().Node }

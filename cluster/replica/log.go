@@ -100,10 +100,29 @@ func (v *logView) appended(ents []*raftpb.Entry) {
 			v.recent = v.recent[: first-base : first-base]
 		}
 	}
+	if !v.r.Leading() {
+		ents = detach(ents)
+	}
 	v.recent = append(v.recent, ents...)
 	for _, e := range ents {
 		v.recentBytes += len(e.GetData())
 	}
+}
+
+// detach copies entries out of the frame that they came in, which they would otherwise keep in memory as a whole.
+func detach(ents []*raftpb.Entry) []*raftpb.Entry {
+	size := 0
+	for _, e := range ents {
+		size += len(e.GetData())
+	}
+	slab := make([]byte, 0, size)
+	own := make([]raftlog.Entry, len(ents))
+	for i, e := range ents {
+		from := len(slab)
+		slab = append(slab, e.GetData()...)
+		own[i] = raftlog.Entry{Index: e.GetIndex(), Term: e.GetTerm(), Type: uint8(e.GetType()), Data: slab[from:len(slab):len(slab)]}
+	}
+	return fromLog(own)
 }
 
 // trim drops applied entries from memory once a bound is passed.

@@ -128,6 +128,9 @@ func (r *Replica) confirm(states []raft.ReadState) {
 func (r *Replica) follow(s *raft.SoftState, rd *Ready) {
 	was := r.role
 	r.role, r.lead = s.RaftState, ID(s.Lead)
+	if was != raft.StateLeader && r.role == raft.StateLeader {
+		r.transferPause = transferEvery
+	}
 	if was == raft.StateLeader && r.role != raft.StateLeader {
 		rd.Dropped = append(rd.Dropped, r.reads...)
 		for _, b := range r.asked {

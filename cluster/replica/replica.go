@@ -73,7 +73,8 @@ type Replica struct {
 	allowed []readBatch // answered, waiting for the state machine to reach the index
 	readSeq uint64
 
-	walkPause int // ticks until the next step of the walk
+	walkPause     int // ticks until the next step of the walk
+	transferPause int // ticks until the leadership may be handed over
 }
 
 type write struct {
@@ -171,9 +172,8 @@ func (r *Replica) Conf() *raftpb.ConfState { return r.conf }
 // Tick tells the replica that one tick of time has passed.
 func (r *Replica) Tick() {
 	r.raw.Tick()
-	if r.walkPause > 0 {
-		r.walkPause--
-	}
+	r.walkPause = max(0, r.walkPause-1)
+	r.transferPause = max(0, r.transferPause-1)
 }
 
 // Step hands a message of another member over. Messages to other replicas (former lives of this one) are ignored.

@@ -143,11 +143,12 @@ func change(t raftpb.ConfChangeType, id ID) *raftpb.ConfChangeV2 {
 	return &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{single(t, id)}}
 }
 
-// walkEvery is how many ticks pass between two steps of a walk, and walkAfterTransfer after a handover, which takes a
-// round trip or, if the heir does not answer, an election timeout.
+// The walk's pace, in ticks. A handover takes a round trip or, if the heir does not answer, an election timeout. A new
+// leader keeps the leadership for a while even if it is not the preferred one: who handed it over may be about to stop.
 const (
-	walkEvery         = 2
-	walkAfterTransfer = 30
+	walkEvery     = 2
+	walkSettled   = 10
+	transferEvery = 30
 )
 
 // Walk takes the next step towards the target if this replica leads and the last step had time to take effect. It
@@ -161,13 +162,38 @@ func (r *Replica) Walk(t Target) bool {
 	switch {
 	case m.Change != nil:
 		return r.raw.ProposeConfChange(m.Change) == nil
-	case m.Transfer != 0:
-		r.walkPause = walkAfterTransfer
-		r.raw.TransferLeader(uint64(m.Transfer))
+	case m.Transfer != 0 && r.transferPause == 0:
+		r.transfer(m.Transfer)
 		return true
 	}
-	r.walkPause = 5 * walkEvery
+	r.walkPause = walkSettled
 	return false
+}
+
+func (r *Replica) transfer(to ID) {
+	r.transferPause = transferEvery
+	r.raw.TransferLeader(uint64(to))
+}
+
+// HandOver gives the leadership to whichever voter is most up to date, because this node is about to stop. It reports
+// whether there is somebody to take it.
+func (r *Replica) HandOver() bool {
+	if !r.Leading() {
+		return false
+	}
+	var heir ID
+	var best Member
+	r.Members(func(id ID, m Member) {
+		voter := slices.Contains(r.conf.GetVoters(), uint64(id))
+		if id != r.id && voter && m.Active && (heir == 0 || m.Match > best.Match || m.Match == best.Match && id < heir) {
+			heir, best = id, m
+		}
+	})
+	if heir == 0 {
+		return false
+	}
+	r.transfer(heir)
+	return true
 }
 
 // Settled reports whether the group, as this leader has applied it, has exactly the members of the target.

@@ -42,6 +42,19 @@ func (w *Worker) NodeGone(id ring.NodeID) {
 	}
 }
 
+// HandOver gives every leadership away that somebody can take, because this node is about to stop. It returns how many
+// groups this node still leads that have somebody to take them.
+func (w *Worker) HandOver() int {
+	n := 0
+	for _, g := range w.order {
+		if g.install == nil && g.rep.HandOver() {
+			w.touch(g)
+			n++
+		}
+	}
+	return n
+}
+
 // GroupStatus is a replica as operators see it.
 type GroupStatus struct {
 	Partition ring.PartitionID
