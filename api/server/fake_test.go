@@ -116,8 +116,8 @@ func (f *fakeStore) List(ctx context.Context, q server.ListQuery) (server.ListRe
 			break
 		}
 		item := f.items[key]
-		if q.KeysOnly {
-			item.Value = nil
+		if q.KeysOnly || len(item.Value) == 0 {
+			item.Value = nil // an empty value may well come as nil over a wire
 		}
 		size += len(key) + len(item.Value)
 		res.Items = append(res.Items, item)

@@ -123,7 +123,7 @@ func appendPage(dst []byte, items []Item, l *listing) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendItem(dst, &items[i])
+		dst = appendItem(dst, &items[i], l.keysOnly)
 	}
 	dst = append(dst, ']')
 	if l.position != nil {
@@ -134,8 +134,15 @@ func appendPage(dst []byte, items []Item, l *listing) []byte {
 	return append(dst, "}\n"...)
 }
 
-func appendItem(dst []byte, item *Item) []byte {
+// appendItem appends an item as an api.Item, whose value says by being nil that it was not asked for.
+func appendItem(dst []byte, item *Item, keysOnly bool) []byte {
 	wire := api.Item{Key: item.Key, Value: item.Value, Version: api.Version(item.Version), TTL: item.TTL}
+	switch {
+	case keysOnly:
+		wire.Value = nil
+	case wire.Value == nil:
+		wire.Value = []byte{}
+	}
 	return wire.AppendJSON(dst)
 }
 

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/ringkv/ringkv/api"
 	"github.com/ringkv/ringkv/api/server"
+	"go.yaml.in/yaml/v3"
 )
 
 type object = map[string]any
@@ -24,8 +24,8 @@ func document(t *testing.T) object {
 	if w.Code != 200 || w.Header().Get("Content-Type") != api.TypeYAML {
 		t.Fatalf("%d %v", w.Code, w.Header())
 	}
-	doc, err := yaml.Parser().Unmarshal(w.Body.Bytes())
-	if err != nil {
+	var doc object
+	if err := yaml.Unmarshal(w.Body.Bytes(), &doc); err != nil {
 		t.Fatal(err)
 	}
 	return doc

@@ -39,7 +39,7 @@ type Store interface {
 // Item is a key with its value as a Store found it.
 type Item struct {
 	Key         []byte
-	Value       []byte // not nil unless only keys were asked for
+	Value       []byte // ignored where only keys were asked for
 	ContentType string // "" means api.TypeOctetStream
 	Version     storage.Version
 	TTL         time.Duration // left; 0 if it never expires

@@ -25,7 +25,7 @@ func (s *Server) stream(c echo.Context, l *listing) error {
 		}
 		count += len(res.Items)
 		last := l.position == nil || l.room(count) == 0
-		*buf = appendLines((*buf)[:0], res.Items)
+		*buf = appendLines((*buf)[:0], res.Items, l.keysOnly)
 		if last {
 			*buf = appendEnd(*buf, count)
 		}
@@ -44,9 +44,9 @@ func (l *listing) room(count int) int {
 	return l.limit - count
 }
 
-func appendLines(dst []byte, items []Item) []byte {
+func appendLines(dst []byte, items []Item, keysOnly bool) []byte {
 	for i := range items {
-		dst = append(appendItem(dst, &items[i]), '\n')
+		dst = append(appendItem(dst, &items[i], keysOnly), '\n')
 	}
 	return dst
 }
