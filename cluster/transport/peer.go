@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -193,9 +194,12 @@ func (p *peer) setConnected(connected bool) {
 // failed notes why an attempt or a connection ended. It logs the first failure since the last connection and every
 // new reason to be refused, not each of a row.
 func (p *peer) failed(err error) {
-	reason := "unreachable"
+	reason, level := "unreachable", slog.LevelWarn
 	if refused, ok := errors.AsType[*refusedError](err); ok {
 		reason = refused.reason
+		if refused.soon {
+			level = slog.LevelDebug
+		}
 	}
 	p.mu.Lock()
 	fresh := p.logged == "" || (reason != "unreachable" && p.logged != reason)
@@ -205,7 +209,7 @@ func (p *peer) failed(err error) {
 	p.lastErr = err
 	p.mu.Unlock()
 	if fresh {
-		p.t.cfg.Logger.Warn("no stream to a peer", "node", p.id, "addr", p.addr, "error", err)
+		p.t.cfg.Logger.Log(p.t.ctx, level, "no stream to a peer", "node", p.id, "addr", p.addr, "error", err)
 	}
 }
 

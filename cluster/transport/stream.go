@@ -28,7 +28,10 @@ const (
 )
 
 // refusedError is returned by connect when the other node answered but refused.
-type refusedError struct{ reason string }
+type refusedError struct {
+	reason string
+	soon   bool // it is not a member yet, but about to be one
+}
 
 func (e *refusedError) Error() string { return "refused: " + e.reason }
 
@@ -80,14 +83,17 @@ func hello(w io.Writer, r *bufio.Reader, self Identity, to ring.NodeID, addr str
 	}
 	reason, _ := io.ReadAll(io.LimitReader(resp.Body, maxReason))
 	_ = resp.Body.Close()
-	return &refusedError{reason: fmt.Sprintf("%d %s", resp.StatusCode, strings.TrimSpace(string(reason)))}
+	return &refusedError{
+		reason: fmt.Sprintf("%d %s", resp.StatusCode, strings.TrimSpace(string(reason))),
+		soon:   resp.StatusCode == http.StatusServiceUnavailable,
+	}
 }
 
 // acceptStream answers a hello and, unless it refuses, serves the stream until it ends.
 func (t *Transport) acceptStream(w http.ResponseWriter, r *http.Request) {
 	from, status, reason := t.checkHello(r.Header)
 	if reason != "" {
-		t.logRefusal(from, reason)
+		t.logRefusal(from, status, reason)
 		w.Header().Set("Upgrade", streamProtocol)
 		http.Error(w, reason, status)
 		return
@@ -150,7 +156,10 @@ type refusal struct {
 // maxRefusals bounds what is remembered; refusals beyond it are not logged.
 const maxRefusals = 256
 
-func (t *Transport) logRefusal(from ring.NodeID, reason string) {
+func (t *Transport) logRefusal(from ring.NodeID, status int, reason string) {
+	if status == http.StatusServiceUnavailable {
+		return // it comes again when this node is a member
+	}
 	t.mu.Lock()
 	key := refusal{from, reason}
 	_, known := t.refusals[key]
