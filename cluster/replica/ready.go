@@ -21,7 +21,9 @@ import (
 //  4. sends Late: votes and acknowledgements, which promise what step 3 made durable;
 //  5. applies Committed in order, calling Applied (or ApplyConf) for each, with the applied index in the same engine
 //     batch as the data;
-//  6. calls Advance, and answers Dropped and Lost.
+//  6. calls Advance.
+//
+// Dropped and Lost are known from the start and may be answered at once.
 type Ready struct {
 	Early []*raftpb.Message
 	Late  []*raftpb.Message

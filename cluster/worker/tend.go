@@ -52,10 +52,10 @@ func (w *Worker) expire(g *group) {
 // compact forgets the part of a group's log that nobody is likely to need.
 func (w *Worker) compact(g *group) {
 	first, applied := w.log.FirstIndex(g.id), g.rep.AppliedIndex()
-	if applied < first || applied-first < 2*keepEntries && g.logBytes < keepBytes {
+	if applied < first || applied-first < 2*w.cfg.KeepEntries && g.logBytes < keepBytes {
 		return
 	}
-	to := applied - min(applied-first+1, keepEntries)
+	to := applied - min(applied-first+1, w.cfg.KeepEntries)
 	if g.logBytes >= keepBytes {
 		to = applied
 	}

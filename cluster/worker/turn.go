@@ -26,6 +26,8 @@ func (w *Worker) gather() {
 			continue
 		}
 		rd := g.rep.Ready()
+		finishAll(rd.Dropped, replica.ErrDropped) // at once: an install or a failing disk could hold them up
+		finishAll(rd.Lost, replica.ErrOutcomeUnknown)
 		w.tellLead(g)
 		if rd.Snapshot != nil {
 			w.beginInstall(g, rd)
@@ -127,11 +129,16 @@ func (w *Worker) apply() error {
 		r := &w.readies[i]
 		for _, e := range r.rd.Committed {
 			if err := a.entry(r.g, e); err != nil {
+				a.giveUp()
 				return err
 			}
 		}
 	}
-	return a.commit()
+	if err := a.commit(); err != nil {
+		a.giveUp()
+		return err
+	}
+	return nil
 }
 
 // applier fills engine batches.
@@ -148,6 +155,17 @@ type result struct {
 	op  *Op
 	res storage.Result
 	err error
+}
+
+// giveUp answers those whose batch failed: whether it is durable nobody knows.
+func (a *applier) giveUp() {
+	for _, r := range a.done {
+		if r.err == nil {
+			r.err = replica.ErrOutcomeUnknown
+		}
+		r.op.finish(r.err)
+	}
+	a.done = nil
 }
 
 func (a *applier) entry(g *group, e *raftpb.Entry) error {
@@ -237,8 +255,6 @@ func (a *applier) commit() error {
 
 // advance ends a group's pass: what raft had waiting for it may be the next pass's work.
 func (w *Worker) advance(r *ready) {
-	finishAll(r.rd.Dropped, replica.ErrDropped)
-	finishAll(r.rd.Lost, replica.ErrOutcomeUnknown)
 	g := r.g
 	g.rep.Advance(&r.rd)
 	w.tags = g.rep.Readable(w.tags[:0])

@@ -64,6 +64,9 @@ type Config struct {
 	Logger *slog.Logger
 	// ElectionTicks and HeartbeatTicks are those of replica.Config.
 	ElectionTicks, HeartbeatTicks int
+	// KeepEntries is how many applied entries of a group stay in the log for members that were away, and as many again
+	// may gather before the log is compacted. Default 1000.
+	KeepEntries uint64
 	// Now reads a monotonic clock, only to measure batches. Optional.
 	Now func() time.Duration
 }
@@ -98,6 +101,9 @@ func Open(cfg Config, now time.Duration) (*Worker, error) {
 		groups: make(map[ring.PartitionID]*group)}
 	if w.logger == nil {
 		w.logger = slog.New(slog.DiscardHandler)
+	}
+	if w.cfg.KeepEntries == 0 {
+		w.cfg.KeepEntries = keepEntries
 	}
 	for _, id := range w.log.Groups() {
 		if err := w.openGroup(id); err != nil {

@@ -1,0 +1,301 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/ringkv/ringkv/cluster/meta"
+	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/cluster/wire"
+	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
+	"github.com/ringkv/ringkv/storage/memdb"
+	"github.com/ringkv/ringkv/storage/raftlog"
+)
+
+// The pace of a node. Its tick is a little faster or slower than the others'.
+const (
+	tick           = 50 * time.Millisecond
+	electionTicks  = 8
+	heartbeatTicks = 2
+	keepEntries    = 12  // so few that a member which was away needs a snapshot
+	maxInbox       = 500 // while a node stands still
+)
+
+// node is a machine: a disk, and at times a process.
+type node struct {
+	w     *world
+	index int
+	name  string
+	uuid  string
+	id    ring.NodeID // 0 until admitted
+	disk  *Disk
+	gone  bool // its disk was emptied: it never comes back
+
+	// The process.
+	life     int // counts the processes; what was planned for an earlier one is void
+	worker   *worker.Worker
+	log      *raftlog.Log
+	engine   *memdb.Engine
+	fuse     fuse
+	inbox    []func(*worker.Worker)
+	turning  bool // a turn is planned
+	paused   bool
+	period   time.Duration
+	nextTick time.Duration
+	waiting  int // requests that the worker has not answered
+	leaders  map[ring.PartitionID]ring.NodeID
+}
+
+func (w *world) addNode(name string, first bool) *node {
+	n := &node{w: w, index: len(w.nodes), name: name, disk: newDisk(), fuse: fuse{left: -1}}
+	n.uuid = fmt.Sprintf("uuid-%d", n.index)
+	if first {
+		n.id = 1
+	}
+	w.nodes = append(w.nodes, n)
+	return n
+}
+
+func (n *node) admission() meta.Admission {
+	addr := fmt.Sprintf("node-%d", n.index)
+	a := meta.Admission{UUID: n.uuid, Name: n.name, HTTP: addr, Peer: addr, Gossip: addr, Weight: 1}
+	if n.id != 0 {
+		a.ClusterID = clusterID
+	}
+	return a
+}
+
+func (n *node) admitted() meta.Node {
+	a := n.admission()
+	return meta.Node{UUID: a.UUID, Name: a.Name, HTTP: a.HTTP, Peer: a.Peer, Gossip: a.Gossip, Weight: a.Weight}
+}
+
+// form makes this node a cluster of one and starts it.
+func (n *node) form(s *meta.State) error {
+	l, err := raftlog.Open(n.disk.FS, LogDir, LogOptions())
+	if err != nil {
+		return err
+	}
+	e, err := n.disk.Engine.Open(memdb.Options{})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(worker.Form(l, e, s), e.Close(), l.Close()); err != nil {
+		return err
+	}
+	n.start()
+	return nil
+}
+
+// start begins a new process on the disk. That it cannot is a violation: nothing that happens here may damage a disk.
+func (n *node) start() {
+	if n.worker != nil || n.gone {
+		return
+	}
+	n.life++
+	n.inbox, n.turning, n.paused, n.waiting = nil, false, false, 0
+	n.fuse = fuse{left: -1}
+	n.leaders = make(map[ring.PartitionID]ring.NodeID)
+	n.period = tick*9/10 + n.w.between(0, tick/5)
+	n.nextTick = n.w.now + n.w.between(0, n.period)
+	n.w.note("start", uint64(n.index), uint64(n.life))
+	if err := n.open(); err != nil {
+		n.w.violate("node %s cannot start: %w", n.name, err)
+		return
+	}
+	n.beat(n.life)
+	n.lookAround(n.life)
+	n.wake()
+}
+
+func (n *node) open() (err error) {
+	defer recovered(&err)
+	w := n.w
+	if damage := w.cfg.Sabotage.Restart; damage != nil {
+		if err := damage(n.disk); err != nil {
+			return err
+		}
+	}
+	n.disk.FS.Fail = n.fsFails
+	var fs raftlog.FS = n.disk.FS
+	if wrap := w.cfg.Sabotage.FS; wrap != nil {
+		fs = wrap(fs)
+	}
+	if n.log, err = raftlog.Open(fs, LogDir, LogOptions()); err != nil {
+		return err
+	}
+	if n.engine, err = n.disk.Engine.Open(memdb.Options{OnCommit: n.commitFails}); err != nil {
+		return err
+	}
+	wk, err := worker.Open(worker.Config{
+		Node: n.id, Log: n.log, Engine: n.engine, Outbox: &outbox{n: n, life: n.life},
+		OpenSpool: n.disk.openSpool, OnLead: n.onLead, Logger: w.logger(n),
+		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, KeepEntries: keepEntries,
+	}, w.now)
+	n.worker = wk
+	return err
+}
+
+// recovered turns a panic, of raft's mostly, into an error: an invariant broke.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+	}
+}
+
+func (n *node) onLead(p ring.PartitionID, leader replica.ID, term uint64) {
+	n.leaders[p] = leader.Node()
+	if leader.Node() == n.id {
+		n.w.stats.Leaders++
+		n.w.note("leads", uint64(n.index)<<32|uint64(p), term)
+	}
+}
+
+// beat wakes the node once a tick for as long as this process lives.
+func (n *node) beat(life int) {
+	n.w.after(max(0, n.nextTick-n.w.now), func() {
+		if n.life != life || n.worker == nil {
+			return
+		}
+		n.nextTick = n.w.now + n.period
+		n.inbox = append(n.inbox, func(wk *worker.Worker) { wk.Tick(n.w.now) })
+		n.wake()
+		n.beat(life)
+	})
+}
+
+// arrive hands something to the worker with its next turn.
+func (n *node) arrive(fn func(*worker.Worker)) {
+	if n.worker == nil || len(n.inbox) >= maxInbox {
+		return
+	}
+	n.inbox = append(n.inbox, fn)
+	n.wake()
+}
+
+func (n *node) wake() {
+	if n.turning || n.paused {
+		return
+	}
+	n.turning = true
+	life := n.life
+	n.w.after(n.w.between(0, 2*time.Millisecond), func() {
+		if n.life != life || n.worker == nil {
+			return
+		}
+		n.turning = false
+		if !n.paused {
+			n.turn()
+		}
+	})
+}
+
+func (n *node) turn() {
+	inbox := n.inbox
+	n.inbox = nil
+	installing := n.worker.Installing()
+	err := n.work(inbox)
+	if n.w.violation != nil {
+		return
+	}
+	if err != nil {
+		n.failed(err)
+		return
+	}
+	n.w.stats.Installs += max(0, n.worker.Installing()-installing)
+	if n.worker.Busy() {
+		n.wake()
+	}
+}
+
+func (n *node) work(inbox []func(*worker.Worker)) (err error) {
+	broke := fmt.Errorf("node %s", n.name)
+	defer func() {
+		if err != nil && !n.fuse.blown {
+			n.w.violate("%w: turn on a good disk: %w", broke, err)
+		}
+	}()
+	defer recovered(&err)
+	for _, fn := range inbox {
+		fn(n.worker)
+	}
+	return n.worker.Turn(n.w.now)
+}
+
+// failed ends a process whose worker gave up: as the node does, it answers everybody who waits.
+func (n *node) failed(error) {
+	n.w.stats.DiskFails++
+	n.close()
+	if n.w.chance(0.5) {
+		n.disk.FS.Kill()
+	} else {
+		n.disk.FS.Crash(n.w.rng)
+	}
+	n.restartLater()
+}
+
+// close ends the process in order, but for its disk.
+func (n *node) close() {
+	n.w.note("close", uint64(n.index), uint64(n.life))
+	wk := n.worker
+	n.worker = nil
+	n.life++
+	wk.Close()
+	if n.waiting != 0 {
+		n.w.violate("node %s: %d requests were never answered", n.name, n.waiting)
+	}
+	n.disk.Engine.Crash()
+}
+
+// stop is an orderly end.
+func (n *node) stop() {
+	n.close()
+	if err := n.log.Close(); err != nil && !n.fuse.blown {
+		n.w.violate("node %s: close log: %w", n.name, err)
+	}
+	n.disk.FS.Kill()
+}
+
+// crash ends the process at once: with power, what is not synced is lost as well. Nobody is answered.
+func (n *node) crash(power bool) {
+	if n.worker == nil {
+		return
+	}
+	n.w.note("crash", uint64(n.index), uint64(n.life))
+	n.w.stats.Torn += n.worker.Installing()
+	n.worker = nil
+	n.life++
+	n.disk.Engine.Crash()
+	if power {
+		n.w.stats.Powercuts++
+		n.disk.FS.Crash(n.w.rng)
+	} else {
+		n.w.stats.Kills++
+		n.disk.FS.Kill()
+	}
+}
+
+func (n *node) restartLater() {
+	n.w.after(n.w.between(10*time.Millisecond, 3*time.Second), n.start)
+}
+
+// receive stores a snapshot durably and hands it to the worker.
+func (n *node) receive(p storage.PartitionID, body, data []byte) {
+	if _, err := storage.VerifySnapshot(bytes.NewReader(data)); err != nil {
+		n.w.violate("snapshot of partition %d for node %s: %w", p, n.name, err)
+		return
+	}
+	_, m, err := wire.DecodeRaft(body)
+	if err != nil {
+		n.w.violate("decode snapshot message: %w", err)
+		return
+	}
+	s := n.disk.addSpool(data)
+	n.w.note("snapshot", uint64(n.index)<<32|uint64(p), m.GetSnapshot().GetMetadata().GetIndex())
+	n.arrive(func(wk *worker.Worker) { wk.DeliverSnapshot(p, m, s) })
+}

@@ -1,0 +1,241 @@
+package sim
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
+)
+
+// asking is what a request is for.
+type asking uint8
+
+const (
+	askWrite  asking = iota + 1
+	askRead          // the value of a key, linearizable
+	askMember        // whether a replica belongs to its group
+)
+
+// outcome is what a client knows in the end.
+type outcome uint8
+
+const (
+	answered outcome = iota + 1
+	noEffect         // certainly nothing was done, and nothing will be
+	unknown
+)
+
+// reply is how a request ended.
+type reply struct {
+	outcome outcome
+	result  storage.Result // askWrite
+	found   bool           // askRead
+	item    storage.Item   // askRead, if found
+	member  bool           // askMember
+}
+
+// request is one request on its way from a gateway to the leader of a group, tried again for as long as that is safe,
+// under the rules of package cluster's routing.
+type request struct {
+	w        *world
+	gate     *node
+	life     int // of gate
+	ask      asking
+	group    ring.PartitionID
+	key      []byte     // askRead
+	data     []byte     // askWrite: an encoded command
+	member   replica.ID // askMember
+	deadline time.Duration
+	done     func(reply)
+
+	attempt int
+	serial  int // of the attempt under way; answers to others come too late
+	over    bool
+}
+
+const (
+	attemptTime = 400 * time.Millisecond
+	requestTime = 1500 * time.Millisecond
+)
+
+// send begins a request at gate.
+func (w *world) send(gate *node, r *request) {
+	r.w, r.gate, r.life, r.deadline = w, gate, gate.life, w.now+requestTime
+	r.try()
+}
+
+func (r *request) finish(rep reply) {
+	if !r.over {
+		r.over = true
+		r.done(rep)
+	}
+}
+
+func (r *request) gateDied() bool { return r.gate.worker == nil || r.gate.life != r.life }
+
+func (r *request) try() {
+	switch {
+	case r.over:
+		return
+	case r.w.now > r.deadline, r.gateDied() && r.ask != askWrite:
+		r.finish(reply{outcome: noEffect})
+		return
+	case r.gateDied():
+		r.finish(reply{outcome: unknown})
+		return
+	}
+	to := r.w.byID(r.pick())
+	r.attempt++
+	r.serial++
+	if to == nil || to.worker == nil {
+		r.again(0)
+		return
+	}
+	serial := r.serial
+	r.w.after(attemptTime, func() { r.lost(serial) })
+	if d, ok := r.w.net.pass(r.gate, to); ok {
+		r.w.after(d, func() { to.arrive(func(wk *worker.Worker) { to.serve(wk, r, serial) }) })
+	}
+}
+
+// pick is the node to ask: who is believed to lead, or one replica's after the other.
+func (r *request) pick() ring.NodeID {
+	if id := r.gate.leaders[r.group]; id != 0 {
+		return id
+	}
+	s := r.gate.worker.State()
+	if s == nil {
+		return 0
+	}
+	t := s.Target(r.group)
+	if r.group == storage.MetaPartition {
+		t = s.MetaTarget()
+	}
+	if len(t.Voters) == 0 {
+		return 0
+	}
+	return t.Voters[r.attempt%len(t.Voters)].Node()
+}
+
+// again tries once more a little later; leader is a hint, 0 if there is none.
+func (r *request) again(leader ring.NodeID) {
+	if !r.gateDied() {
+		r.gate.leaders[r.group] = leader
+	}
+	r.w.after(r.w.between(2*time.Millisecond, 100*time.Millisecond), r.try)
+}
+
+// lost gives up waiting for the answer to an attempt.
+func (r *request) lost(serial int) {
+	switch {
+	case r.over || r.serial != serial:
+	case r.ask == askWrite:
+		r.finish(reply{outcome: unknown})
+	default:
+		r.again(0)
+	}
+}
+
+// serve is the attempt as the node that was asked sees it.
+func (n *node) serve(wk *worker.Worker, r *request, serial int) {
+	if n.w.cfg.Sabotage.TrustLeader && r.ask == askRead && n.leaders[r.group] == n.id {
+		n.read(r, serial)
+		return
+	}
+	op := &worker.Op{Group: r.group, Kind: worker.Read}
+	if r.ask == askWrite {
+		op.Kind, op.Data = worker.Write, slices.Clone(r.data)
+		if change := n.w.cfg.Sabotage.Command; change != nil {
+			op.Data = change(n.w.rng, op.Data)
+		}
+	}
+	count := 0
+	op.Done = func(op *worker.Op) {
+		if count++; count > 1 {
+			n.w.violate("node %s answered a request of partition %d %d times", n.name, r.group, count)
+			return
+		}
+		n.waiting--
+		n.answer(op, r, serial)
+	}
+	n.waiting++
+	wk.Submit(op)
+}
+
+// answer is called by the worker in its turn; what it leads to happens later.
+func (n *node) answer(op *worker.Op, r *request, serial int) {
+	err, life := op.Err, n.life
+	if err == nil && r.ask != askWrite {
+		// The worker goes on while the goroutine that asked awakes.
+		n.w.after(n.w.between(0, 20*time.Millisecond), func() {
+			if n.life == life && n.worker != nil {
+				n.read(r, serial)
+			}
+		})
+		return
+	}
+	n.respond(r, serial, err, reply{outcome: answered, result: op.Result})
+}
+
+// read looks into this node's replica after the group has allowed it, as package cluster does.
+func (n *node) read(r *request, serial int) {
+	rep := reply{outcome: answered}
+	if r.ask == askMember {
+		var leads bool
+		rep.member, leads = n.worker.Member(r.group, r.member)
+		if !leads {
+			n.respond(r, serial, replica.ErrDropped, rep)
+			return
+		}
+		n.respond(r, serial, nil, rep)
+		return
+	}
+	v := n.engine.View()
+	defer v.Close()
+	item, err := storage.Get(v, r.group, r.key)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		n.w.violate("node %s: read %q: %w", n.name, r.key, err)
+		return
+	}
+	rep.found, rep.item = err == nil, item
+	n.respond(r, serial, nil, rep)
+}
+
+// respond sends an answer back to the gateway.
+func (n *node) respond(r *request, serial int, err error, rep reply) {
+	if d, ok := n.w.net.pass(n, r.gate); ok {
+		n.w.after(d, func() { r.hear(n.id, serial, err, rep) })
+	}
+}
+
+// hear is the gateway getting an answer.
+func (r *request) hear(from ring.NodeID, serial int, err error, rep reply) {
+	if r.over || r.serial != serial || r.gateDied() {
+		return
+	}
+	r.serial++ // no timeout any more
+	var elsewhere *replica.NotLeaderError
+	switch {
+	case err == nil:
+		r.gate.leaders[r.group] = from
+		r.finish(rep)
+	case errors.As(err, &elsewhere):
+		better := elsewhere.Leader.Node()
+		if better == from {
+			better = 0
+		}
+		r.again(better)
+	case errors.Is(err, replica.ErrDropped):
+		r.again(r.gate.leaders[r.group])
+	case errors.Is(err, replica.ErrOutcomeUnknown) && r.ask == askWrite:
+		r.finish(reply{outcome: unknown})
+	case errors.Is(err, replica.ErrOutcomeUnknown):
+		r.again(0)
+	default:
+		r.w.violate("a request was answered with an error of no kind that is documented: %w", err)
+	}
+}

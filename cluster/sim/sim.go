@@ -1,0 +1,149 @@
+package sim
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/ringkv/ringkv/storage/raftlog"
+)
+
+// Config is one run. The zero value of everything but Seed means the default.
+type Config struct {
+	Seed       uint64
+	Nodes      int           // members at the most at a time, from 3 on; default 3 to 5, drawn from the seed
+	Partitions int           // a power of two; default 2, 4 or 8
+	Clients    int           // default 5
+	Keys       int           // that they use, default 6
+	Chaos      time.Duration // virtual time under faults, default 12 s
+	Calm       time.Duration // virtual time in which the cluster must settle afterwards, default 120 s
+	Sabotage   Sabotage
+	Log        io.Writer // gets a line for every noted event; default none
+}
+
+// Sabotage breaks the system on purpose, from outside, to test that the checks convict. The zero value breaks nothing.
+type Sabotage struct {
+	// FS stands between a node's log and its disk.
+	FS func(raftlog.FS) raftlog.FS
+	// Restart damages what a node finds on its disk when it starts again.
+	Restart func(*Disk) error
+	// Command changes a command on its way into a leader's worker.
+	Command func(rng *mathrand.Rand, data []byte) []byte
+	// Snapshot changes a snapshot on its way.
+	Snapshot func(rng *mathrand.Rand, data []byte) []byte
+	// TrustLeader serves reads wherever a node believes that it leads, without asking the group.
+	TrustLeader bool
+	// Repeat submits every write that was answered as unknown once more, as careless clients do.
+	Repeat bool
+}
+
+// Report is what became of a run.
+type Report struct {
+	Seed  uint64
+	Trace uint64 // hash of everything that happened, in order
+	Stats Stats
+	// Err is nil if every promise was kept.
+	Err error
+}
+
+// Stats counts what a run went through, so that a test can tell that its faults happened.
+type Stats struct {
+	Events    int           // that happened
+	Virtual   time.Duration // that passed
+	Acked     int           // requests answered with a result
+	Unknown   int           // writes whose outcome the client never learned
+	Failed    int           // requests that certainly had no effect
+	Reads     int           // answered
+	Powercuts int           // nodes that lost what was not synced
+	Kills     int           // nodes that lost only their memory
+	DiskFails int           // failed syncs and commits
+	Pauses    int           // nodes that stood still
+	Cuts      int           // network partitions
+	Joins     int           // nodes admitted
+	Wipes     int           // disks emptied
+	Leaders   int           // changes of who leads
+	Sent      int           // snapshots delivered
+	Installs  int           // snapshots begun to be installed
+	Torn      int           // installs that a crash interrupted
+	Removed   int           // replicas removed as strays
+	Epoch     int           // of the cluster's description at the end
+}
+
+// Add is the sum of two.
+func (s Stats) Add(o Stats) Stats {
+	s.Events += o.Events
+	s.Acked += o.Acked
+	s.Unknown += o.Unknown
+	s.Failed += o.Failed
+	s.Reads += o.Reads
+	s.Powercuts += o.Powercuts
+	s.Kills += o.Kills
+	s.DiskFails += o.DiskFails
+	s.Pauses += o.Pauses
+	s.Cuts += o.Cuts
+	s.Joins += o.Joins
+	s.Wipes += o.Wipes
+	s.Leaders += o.Leaders
+	s.Sent += o.Sent
+	s.Installs += o.Installs
+	s.Torn += o.Torn
+	s.Removed += o.Removed
+	s.Epoch += o.Epoch
+	s.Virtual += o.Virtual
+	return s
+}
+
+// Run plays one cluster's life and judges it. It replaces crypto/rand.Reader, from which raft draws its election
+// timeouts, until it returns: nothing else may use that meanwhile, so runs are not parallel within a process.
+func Run(cfg Config) (rep Report) {
+	w := newWorld(cfg)
+	defer replaceRandom(cfg.Seed)()
+	w.play()
+	w.stats.Events, w.stats.Virtual = w.events, w.now
+	rep = Report{Seed: cfg.Seed, Trace: w.trace, Stats: w.stats}
+	if w.violation != nil {
+		rep.Err = fmt.Errorf("seed %d, at %v: %w", cfg.Seed, w.now, w.violation)
+	}
+	return rep
+}
+
+// replaceRandom makes crypto/rand deterministic and returns how to undo that.
+func replaceRandom(seed uint64) (restore func()) {
+	old := rand.Reader
+	var key [32]byte
+	for i := range 8 {
+		key[i] = byte(seed >> (8 * i))
+	}
+	rand.Reader = mathrand.NewChaCha8(key)
+	return func() { rand.Reader = old }
+}
+
+// play is the whole life: form, chaos, calm, judgement.
+func (w *world) play() {
+	w.form()
+	w.startClients()
+	w.startFaults()
+	w.run(w.cfg.Chaos)
+	if w.violation == nil {
+		w.calmDown()
+	}
+	if w.violation == nil {
+		w.judge()
+	}
+}
+
+func (w *world) logger(n *node) *slog.Logger {
+	if w.cfg.Log == nil {
+		return nil
+	}
+	opts := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Duration("at", w.now)
+		}
+		return a
+	}}
+	return slog.New(slog.NewTextHandler(w.cfg.Log, opts)).With("node", n.name)
+}

@@ -1,0 +1,114 @@
+package sim_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/ringkv/ringkv/cluster/sim"
+)
+
+func TestMain(m *testing.M) {
+	flag.Uint64("seed", 0, "run only this seed, with a log of what happens if -v is given")
+	flag.Int("seeds", 0, "run this many fresh seeds instead of the default")
+	flag.Duration("duration", 0, "run fresh seeds for this long instead of the default")
+	flag.Parse()
+	goleak.VerifyTestMain(m)
+}
+
+// option is the value of one of our flags.
+func option[T any](t *testing.T, name string) T {
+	t.Helper()
+	v, ok := flag.Lookup(name).Value.(flag.Getter).Get().(T)
+	if !ok {
+		t.Fatalf("flag %s is no %T", name, v)
+	}
+	return v
+}
+
+// TestSim lives through clusters' lives. A failure names its seed and the command that repeats it.
+func TestSim(t *testing.T) {
+	if seed := option[uint64](t, "seed"); seed != 0 {
+		cfg := sim.Config{Seed: seed}
+		if testing.Verbose() {
+			cfg.Log = os.Stderr
+		}
+		rep := sim.Run(cfg)
+		t.Logf("%+v", rep)
+		if rep.Err != nil {
+			t.Fatal(rep.Err)
+		}
+		return
+	}
+	var sum sim.Stats
+	runs := 0
+	live := func(seed uint64) {
+		rep := sim.Run(sim.Config{Seed: seed})
+		if rep.Err != nil {
+			t.Errorf("repeat with: go test ./cluster/sim -run TestSim -seed=%d\n%v", seed, rep.Err)
+		}
+		sum = sum.Add(rep.Stats)
+		runs++
+	}
+	for _, seed := range regressions() {
+		live(seed)
+	}
+	first, more := rand.Uint64()>>16, budget(t)
+	t.Logf("fresh seeds from %d on", first)
+	for i := uint64(0); more(int(i)); i++ {
+		live(first + i)
+	}
+	t.Logf("%d lives: %+v", runs, sum)
+	covered(t, sum)
+}
+
+// regressions are seeds that once found a bug.
+func regressions() []uint64 { return []uint64{1, 2, 3} }
+
+// budget tells whether another fresh seed is to be run after n of them.
+func budget(t *testing.T) func(n int) bool {
+	t.Helper()
+	if seeds := option[int](t, "seeds"); seeds > 0 {
+		return func(n int) bool { return n < seeds }
+	}
+	length := option[time.Duration](t, "duration")
+	if length == 0 {
+		length = 25 * time.Second
+	}
+	end := time.Now().Add(length)
+	return func(int) bool { return time.Now().Before(end) }
+}
+
+// covered fails if a kind of fault never happened: then the run has shown less than it seems.
+func covered(t *testing.T, s sim.Stats) {
+	t.Helper()
+	for _, c := range []struct {
+		what string
+		n    int
+	}{
+		{"acknowledged requests", s.Acked}, {"unknown outcomes", s.Unknown}, {"power cuts", s.Powercuts}, {"kills", s.Kills},
+		{"disk failures", s.DiskFails}, {"pauses", s.Pauses}, {"network cuts", s.Cuts}, {"joins", s.Joins},
+		{"changes of leader", s.Leaders}, {"snapshots", s.Sent}, {"installs", s.Installs}, {"removed replicas", s.Removed},
+	} {
+		if c.n == 0 {
+			t.Errorf("there were no %s", c.what)
+		}
+	}
+}
+
+// TestSameSeedSameRun is what makes a seed worth printing.
+func TestSameSeedSameRun(t *testing.T) {
+	for seed := uint64(1); seed <= 2; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			a, b := sim.Run(sim.Config{Seed: seed}), sim.Run(sim.Config{Seed: seed})
+			if a.Trace != b.Trace || a.Stats != b.Stats {
+				t.Fatalf("two runs of seed %d differ:\n%+v\n%+v", seed, a, b)
+			}
+		})
+	}
+}
