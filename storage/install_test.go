@@ -16,10 +16,14 @@ type stepper interface{ Step() (bool, error) }
 
 // filled makes a replica with so many keys that an install takes several steps.
 func filled(t tb, id storage.PartitionID, e storage.Engine, keys int, value byte) *replica {
+	return filledWith(t, id, e, keys, bytes.Repeat([]byte{value}, 600<<10))
+}
+
+func filledWith(t tb, id storage.PartitionID, e storage.Engine, keys int, value []byte) *replica {
 	r := newReplicaOn(t, id, e)
 	for i := range keys {
 		r.apply(&storage.Command{
-			Kind: storage.KindPut, Key: fmt.Appendf(nil, "key %d", i), Value: bytes.Repeat([]byte{value}, 600<<10), TTL: 1000,
+			Kind: storage.KindPut, Key: fmt.Appendf(nil, "key %d", i), Value: value, TTL: 1000,
 		})
 	}
 	return r
@@ -71,9 +75,9 @@ func crashAt(t *testing.T, what string, begin func(storage.Engine) stepper, faul
 	t.Helper()
 	disk := memdb.NewDisk()
 	e := openDisk(t, disk, memdb.Options{})
-	before := filled(t, 4, e, 1, 'l').snapshot()
-	filled(t, 5, e, 4, 'o')
-	after := filled(t, 6, e, 1, 'r').snapshot()
+	before := filledWith(t, 4, e, 1, []byte("left")).snapshot()
+	filledWith(t, 5, e, 4, []byte("old"))
+	after := filledWith(t, 6, e, 1, []byte("right")).snapshot()
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -184,7 +184,7 @@ func drawCommand(t *rapid.T, clock storage.Millis) *storage.Command {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r, m := newReplica(t, 7), newModel()
-		for range rapid.IntRange(1, 40).Draw(t, "commands") {
+		for range rapid.IntRange(1, 30).Draw(t, "commands") {
 			c := drawCommand(t, m.clock)
 			if got, want := r.apply(c), m.apply(c); got != want {
 				t.Fatalf("%+v: got %+v, want %+v", c, got, want)
