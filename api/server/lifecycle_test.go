@@ -168,8 +168,8 @@ func TestStreamErrorCutsTheConnection(t *testing.T) {
 		}
 		return nil
 	}
-	addr := listen(t, newServer(t, server.Config{}, store))
-	conn := dial(t, addr)
+	s := newServer(t, server.Config{}, store)
+	conn := dial(t, listen(t, s))
 	if _, err := io.WriteString(conn, "GET /v1/kv HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -184,6 +184,9 @@ func TestStreamErrorCutsTheConnection(t *testing.T) {
 	}
 	if strings.Count(string(body), "\n") != 2 || strings.Contains(string(body), "end") {
 		t.Errorf("got %q", body)
+	}
+	if got := metric(t, s, "ringkv_http_panics_total"); got != "0" {
+		t.Errorf("the cut counts as %s panics", got)
 	}
 }
 
@@ -259,6 +262,9 @@ func TestShutdownOutOfPatienceCancelsRequests(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
+	if got := metric(t, s, "ringkv_http_connections"); got != "0" {
+		t.Errorf("Shutdown returned with %s connections left", got)
+	}
 	if !errors.Is(cause, context.Canceled) {
 		t.Errorf("the store saw %v", cause)
 	}
@@ -286,6 +292,9 @@ func TestManyIdleConnections(t *testing.T) {
 		}
 		if err := s.Shutdown(t.Context()); err != nil {
 			t.Errorf("Shutdown: %v", err)
+		}
+		if got := metric(t, s, "ringkv_http_connections"); got != "0" {
+			t.Errorf("Shutdown returned with %s connections left", got)
 		}
 		for i, conn := range conns {
 			if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
