@@ -13,9 +13,11 @@ import (
 
 // sample makes a log of three segments whose last record is a batch, as kill -9 leaves it, and what it holds: with all
 // batches, and without the last one.
-func sample(t *testing.T) (fs *memfs.FS, all, but model) {
+func sample(t *testing.T) (fs *memfs.FS, all, but model) { return sampleOf(t, small) }
+
+func sampleOf(t *testing.T, opt raftlog.Options) (fs *memfs.FS, all, but model) {
 	fs = newFS()
-	l := open(t, fs, small)
+	l := open(t, fs, opt)
 	for i := range uint64(10) {
 		write(t, l, func(b *raftlog.Batch) {
 			b.Append(1, run(1+2*i, 1+i, 2, 300))
@@ -163,13 +165,9 @@ func TestMissingSegments(t *testing.T) {
 
 func TestSegmentOfAnotherLog(t *testing.T) {
 	fs, _, _ := sample(t)
-	other := newFS()
 	opt := small
 	opt.ID = 8
-	l := open(t, other, opt)
-	for i := range uint64(10) {
-		write(t, l, func(b *raftlog.Batch) { b.Append(1, run(1+2*i, 1, 2, 300)) })
-	}
+	other, _, _ := sampleOf(t, opt) // the same but for the id
 	fs.Replace(segmentPath(2), other.Content(segmentPath(2)))
 	if _, err := reopened(t, fs); err == nil {
 		t.Error("a segment of another log was taken")
