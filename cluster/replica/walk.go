@@ -6,6 +6,8 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
+
+	"github.com/ringkv/ringkv/ring"
 )
 
 // Target is where a group's members should be. Voters[0] is the preferred leader unless AnyLeader is set.
@@ -18,6 +20,28 @@ type Target struct {
 // Holds reports whether id has a place in the target.
 func (t Target) Holds(id ID) bool {
 	return slices.Contains(t.Voters, id) || slices.Contains(t.Learners, id)
+}
+
+// among is the target with the IDs that the group's present members have: a member on a node of the target fills that
+// node's place even if it was placed there at another epoch. This happens when a node loses its place and gets it back
+// before the group has moved. The new ID could not be created beside the old one, and the old one waits for its successor.
+func (t Target) among(cs *raftpb.ConfState) Target {
+	present := make(map[ring.NodeID]ID)
+	for _, list := range [][]uint64{cs.GetLearners(), cs.GetVoters()} {
+		for _, id := range list {
+			present[ID(id).Node()] = ID(id)
+		}
+	}
+	resolve := func(ids []ID) []ID {
+		out := slices.Clone(ids)
+		for i, id := range out {
+			if have, ok := present[id.Node()]; ok {
+				out[i] = have
+			}
+		}
+		return out
+	}
+	return Target{Voters: resolve(t.Voters), Learners: resolve(t.Learners), AnyLeader: t.AnyLeader}
 }
 
 // Member is what a leader knows of another member.
@@ -44,7 +68,7 @@ func NextMove(self ID, cs *raftpb.ConfState, members map[ID]Member, last uint64,
 	if len(cs.GetVotersOutgoing()) > 0 || len(t.Voters) == 0 {
 		return Move{} // raft leaves the joint configuration by itself
 	}
-	w := walk{self: self, cs: cs, members: members, last: last, target: t}
+	w := walk{self: self, cs: cs, members: members, last: last, target: t.among(cs)}
 	if id, ok := w.missing(); ok {
 		return Move{Change: change(raftpb.ConfChangeAddLearnerNode, id)}
 	}
@@ -196,8 +220,10 @@ func (r *Replica) HandOver() bool {
 	return true
 }
 
-// Settled reports whether the group, as this leader has applied it, has exactly the members of the target.
+// Settled reports whether the group, as this leader has applied it, has exactly the members of the target,
+// whatever epoch they were placed at.
 func (r *Replica) Settled(t Target) bool {
+	t = t.among(r.conf)
 	return r.Leading() && len(r.conf.GetVotersOutgoing()) == 0 &&
 		sameMembers(r.conf.GetVoters(), t.Voters) && sameMembers(r.conf.GetLearners(), t.Learners)
 }

@@ -92,7 +92,7 @@ func (w *world) ship(from *node, p parcel) {
 }
 
 func (w *world) deliver(to *node, p parcel) {
-	if to.worker == nil {
+	if to.worker == nil || len(to.inbox) >= maxInbox {
 		return
 	}
 	group, m, err := wire.DecodeRaft(p.body)

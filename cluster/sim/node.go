@@ -171,7 +171,7 @@ func (n *node) beat(life int) {
 
 // arrive hands something to the worker with its next turn.
 func (n *node) arrive(fn func(*worker.Worker)) {
-	if n.worker == nil || len(n.inbox) >= maxInbox {
+	if n.worker == nil {
 		return
 	}
 	n.inbox = append(n.inbox, fn)
@@ -203,11 +203,15 @@ func (n *node) turn() {
 	if n.w.violation != nil {
 		return
 	}
+	begun := max(0, n.worker.Installing()-installing)
+	n.w.stats.Installs += begun
 	if err != nil {
 		n.failed(err)
 		return
 	}
-	n.w.stats.Installs += max(0, n.worker.Installing()-installing)
+	if begun > 0 && n.fuse.left < 0 && !n.w.calm && n.w.chance(0.2) {
+		n.fuse = fuse{left: n.w.rng.IntN(6), sync: true, keep: n.w.chance(0.5)} // an install is short: aim at it
+	}
 	if n.worker.Busy() {
 		n.wake()
 	}
@@ -230,6 +234,7 @@ func (n *node) work(inbox []func(*worker.Worker)) (err error) {
 // failed ends a process whose worker gave up: as the node does, it answers everybody who waits.
 func (n *node) failed(error) {
 	n.w.stats.DiskFails++
+	n.w.stats.Torn += n.worker.Installing()
 	n.close()
 	if n.w.chance(0.5) {
 		n.disk.FS.Kill()

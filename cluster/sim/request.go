@@ -170,8 +170,12 @@ func (n *node) serve(wk *worker.Worker, r *request, serial int) {
 func (n *node) answer(op *worker.Op, r *request, serial int) {
 	err, life := op.Err, n.life
 	if err == nil && r.ask != askWrite {
-		// The worker goes on while the goroutine that asked awakes.
-		n.w.after(n.w.between(0, 20*time.Millisecond), func() {
+		// The worker goes on while the goroutine that asked awakes, at times long before.
+		late := 5 * time.Millisecond
+		if n.w.chance(0.05) {
+			late = attemptTime
+		}
+		n.w.after(n.w.between(0, late), func() {
 			if n.life == life && n.worker != nil {
 				n.read(r, serial)
 			}

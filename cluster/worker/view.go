@@ -16,7 +16,7 @@ func (w *Worker) Filled(s *meta.State) bool {
 				continue
 			}
 			g := w.groups[ring.PartitionID(p)]
-			if g == nil || g.install != nil || g.rep.ID() != id || !slices.Contains(g.rep.Conf().GetVoters(), uint64(id)) {
+			if g == nil || g.install != nil || !slices.Contains(g.rep.Conf().GetVoters(), uint64(g.rep.ID())) {
 				return false
 			}
 		}
@@ -35,7 +35,7 @@ func (w *Worker) NodeGone(id ring.NodeID) {
 		t := w.target(g.id)
 		first := slices.IndexFunc(t.Voters, func(v replica.ID) bool { return v.Node() != id })
 		g.rep.ForgetLeader()
-		if first >= 0 && t.Voters[first] == g.rep.ID() {
+		if first >= 0 && t.Voters[first].Node() == w.cfg.Node {
 			g.rep.Campaign()
 		}
 		w.touch(g)
