@@ -73,7 +73,10 @@ func (c *Client) attempt(ctx context.Context, cl *call, e *endpoint) verdict {
 	if !sent {
 		return verdict{err: &unreachableError{err}, outcome: cl.nothingDone(), retry: true, moved: true, unsent: true}
 	}
-	return verdict{err: err, outcome: cl.lost(sent), retry: !cl.write, moved: true}
+	if !cl.write { // whatever became of it, nothing was changed
+		return verdict{err: fmt.Errorf("%w: %w", ErrUnavailable, err), retry: true, moved: true}
+	}
+	return verdict{err: err, outcome: cl.lost(sent), moved: true}
 }
 
 // deadline is when an attempt that begins now is given up.

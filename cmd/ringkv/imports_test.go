@@ -131,6 +131,7 @@ var testVendors = []vendor{
 	{"go.uber.org/goleak", nil},
 	{"github.com/cockroachdb/datadriven", nil},
 	{"github.com/rogpeppe/go-internal", nil},
+	{"go.yaml.in/yaml/v3", nil}, // reads the OpenAPI document
 }
 
 func TestImportsGoDownwardOnly(t *testing.T) {

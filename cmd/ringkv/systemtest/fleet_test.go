@@ -68,6 +68,7 @@ type process struct {
 // fleet is some nodes of one cluster.
 type fleet struct {
 	t     *testing.T
+	extra []string // further flags of serve
 	nodes []*process
 }
 
@@ -125,7 +126,7 @@ func (f *fleet) start(i int) {
 	if p.join != "" {
 		args = append(args, "--join", p.join)
 	}
-	cmd := exec.Command(binary, args...)
+	cmd := exec.Command(binary, append(args, f.extra...)...)
 	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	cmd.Stdout, cmd.Stderr = &p.log, &p.log
 	if err := cmd.Start(); err != nil {
