@@ -155,20 +155,31 @@ func (n *Node) getHere(ctx context.Context, p ring.PartitionID, key []byte, stal
 	v := n.engine.View()
 	defer v.Close()
 	if stale {
-		m, err := storage.ReadMeta(v, p)
+		m, err := held(v, p)
 		if err != nil {
 			return Item{}, err
-		}
-		if m.Applied == 0 {
-			return Item{}, &replica.NotLeaderError{Partition: p}
 		}
 		clock = m.Clock
 	}
 	it, err := storage.Get(v, p, key)
 	if err != nil {
+		if _, gone := held(v, p); gone != nil {
+			return Item{}, gone
+		}
 		return Item{}, err
 	}
 	return newItem(it, clock), nil
+}
+
+// held returns the bookkeeping of the replica of p in v, or a *replica.NotLeaderError if there is none: between the
+// right to read and the view, this node may have handed the leadership over, and its replica may have been removed or
+// have begun to be filled anew. Then an absent key means nothing.
+func held(v storage.Reader, p ring.PartitionID) (storage.Meta, error) {
+	m, err := storage.ReadMeta(v, p)
+	if err == nil && m.Applied == 0 {
+		err = &replica.NotLeaderError{Partition: p}
+	}
+	return m, err
 }
 
 func newItem(it storage.Item, clock storage.Millis) Item {

@@ -174,6 +174,11 @@ func (n *Node) scanHere(ctx context.Context, req scanRequest) (scanResponse, err
 	perPart := max(req.MaxBytes/max(len(clocks), 1), minPartBytes) // else many partitions of large values fill the memory
 	var parts []part
 	for _, c := range clocks {
+		var gone *replica.NotLeaderError
+		if _, err := held(v, c.p); errors.As(err, &gone) {
+			resp.notLed, resp.leaders = append(resp.notLed, c.p), append(resp.leaders, 0)
+			continue
+		}
 		found, more, err := storage.Scan(v, c.p, storage.ScanOptions{
 			Start: req.Start, End: req.End, Limit: req.Limit, MaxBytes: perPart, KeysOnly: req.KeysOnly,
 		})

@@ -200,6 +200,10 @@ func (n *node) read(r *request, serial int) {
 	}
 	v := n.engine.View()
 	defer v.Close()
+	if m, err := storage.ReadMeta(v, r.group); err == nil && m.Applied == 0 {
+		n.respond(r, serial, &replica.NotLeaderError{Partition: r.group}, rep)
+		return
+	}
 	item, err := storage.Get(v, r.group, r.key)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		n.w.violate("node %s: read %q: %w", n.name, r.key, err)

@@ -68,7 +68,7 @@ func TestSim(t *testing.T) {
 }
 
 // regressions are seeds that once found a bug.
-func regressions() []uint64 { return []uint64{1, 217418411811510, 217418411811533, 217418411811667, 217418411811737} }
+func regressions() []uint64 { return []uint64{1, 217418411811510, 217418411811533, 217418411811667, 217418411811737, 1505346244167} }
 
 // budget tells whether another fresh seed is to be run after n of them.
 func budget(t *testing.T) func(n int) bool {
