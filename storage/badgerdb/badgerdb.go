@@ -29,6 +29,9 @@ const (
 	maxBatchBytes = memTableBytes*15/100 - 4096
 )
 
+// pageOutBytes is how much is committed before the memory of the log's mapping is given back.
+const pageOutBytes = 8 << 20
+
 // commitKey holds the number of the last commit. It is shorter than any key of a caller.
 const commitKey = "\x00"
 
@@ -46,6 +49,7 @@ type Engine struct {
 	db      *badger.DB
 	lock    *os.File
 	commit  uint64 // number of the last commit; used by the one writer
+	unpaged int    // bytes committed since the log's memory was given back; used by the one writer
 	failed  atomic.Bool
 	closed  atomic.Bool
 	writing atomic.Bool
@@ -122,7 +126,7 @@ func badgerOptions(dir string, logger *slog.Logger) badger.Options {
 		WithValueThreshold(1 << 20).WithValueLogFileSize(1 << 20).
 		WithMemTableSize(memTableBytes).WithNumMemtables(1).
 		WithNumCompactors(2).
-		WithNumLevelZeroTables(2).WithNumLevelZeroTablesStall(8)
+		WithNumLevelZeroTables(1).WithNumLevelZeroTablesStall(4)
 }
 
 // View is as storage.Engine says.

@@ -67,6 +67,10 @@ func (b *batch) Commit() error {
 		return fmt.Errorf("commit %d: %w: %w", e.commit+1, storage.ErrFailed, err)
 	}
 	e.commit++
+	if e.unpaged += b.size; e.unpaged >= pageOutBytes {
+		e.unpaged = 0
+		pageOutLogs()
+	}
 	return nil
 }
 

@@ -104,6 +104,10 @@ func (w *logWalk) findLater(data []byte) (ts uint64, at int64, ok bool) {
 		torn = 0
 	}
 	for at := w.end; at < int64(len(data)); {
+		if startsWithZeros(data[at:]) { // no record begins with a zero
+			at += zeroRun
+			continue
+		}
 		r, ok := readRecord(data, at)
 		if !ok {
 			at++
@@ -174,11 +178,18 @@ func readRecord(data []byte, at int64) (logRecord, bool) {
 	return logRecord{meta: meta, ts: ts, value: b[keyEnd:end], end: at + int64(end+crc32.Size)}, ts != 0
 }
 
+// zeroRun is the length of what holes are skipped by.
+const zeroRun = 4096
+
+func startsWithZeros(b []byte) bool {
+	var zeros [zeroRun]byte
+	return len(b) >= zeroRun && b[0] == 0 && bytes.Equal(b[:zeroRun], zeros[:])
+}
+
 // trimZeros returns b without the zeros at its end.
 func trimZeros(b []byte) []byte {
-	var zeros [4096]byte
-	for len(b) >= len(zeros) && bytes.Equal(b[len(b)-len(zeros):], zeros[:]) {
-		b = b[:len(b)-len(zeros)]
+	for len(b) >= zeroRun && startsWithZeros(b[len(b)-zeroRun:]) {
+		b = b[:len(b)-zeroRun]
 	}
 	return bytes.TrimRight(b, "\x00")
 }

@@ -13,7 +13,7 @@ import (
 type Stats struct {
 	TableBytes int64 // in tables
 	Tables     int   // their number
-	TopTables  int   // those of them in level 0; writes stall at 8
+	TopTables  int   // those of them in level 0; writes stall at 4
 	LogBytes   int64 // what the log files occupy
 	Logs       int   // their number: 1, more while memory tables are written out
 }
