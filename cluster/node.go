@@ -236,7 +236,10 @@ func (n *Node) Close() error {
 		n.cancel(ErrClosed)
 		var errs []error
 		if n.gossip != nil {
-			errs = append(errs, n.gossip.Leave(500*time.Millisecond), n.gossip.Close())
+			if err := n.gossip.Leave(leaveTimeout); err != nil { // the others find out by themselves
+				n.logger.Debug("leave gossip", "err", err)
+			}
+			errs = append(errs, n.gossip.Close())
 		}
 		if n.peers != nil {
 			errs = append(errs, n.peers.Close())
@@ -255,8 +258,9 @@ func (n *Node) Close() error {
 	return n.closeErr
 }
 
-// How long a stopping node waits for others to take its leaderships over.
+// How long a stopping node waits for others to take its leaderships over, and to hear that it goes.
 const (
+	leaveTimeout    = 500 * time.Millisecond
 	handOverTimeout = time.Second
 	handOverPoll    = 10 * time.Millisecond
 )
