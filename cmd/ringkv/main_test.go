@@ -49,6 +49,7 @@ func testApp() *app {
 type fakeNode struct {
 	server *http.Server
 	done   chan struct{}
+	hangs  bool
 }
 
 func startFake(ctx context.Context, cfg serveConfig, log *slog.Logger) (node, error) {
@@ -63,15 +64,23 @@ func startFake(ctx context.Context, cfg serveConfig, log *slog.Logger) (node, er
 	log.Debug("told", "config", fmt.Sprintf("%+v", cfg))
 	n := &fakeNode{server: &http.Server{Handler: clienttest.NewHandler(cfg.HTTP)}, done: make(chan struct{})}
 	go func() { _ = n.server.Serve(ln) }()
+	n.hangs = strings.Contains(cfg.DataDir, "hangs")
 	if strings.Contains(cfg.DataDir, "dies") {
 		close(n.done)
 	}
 	return n, nil
 }
 
-func (n *fakeNode) Done() <-chan struct{}          { return n.done }
-func (n *fakeNode) Err() error                     { return errors.New("the disk is on fire") }
-func (n *fakeNode) Stop(ctx context.Context) error { return n.server.Shutdown(ctx) }
+func (n *fakeNode) Done() <-chan struct{} { return n.done }
+func (n *fakeNode) Err() error            { return errors.New("the disk is on fire") }
+
+// Stop implements node. A node with "hangs" in its path stops only when it must.
+func (n *fakeNode) Stop(ctx context.Context) error {
+	if n.hangs {
+		<-ctx.Done()
+	}
+	return n.server.Shutdown(ctx)
+}
 
 // waitOut implements "waitout FILE TEXT": it waits until the growing FILE holds TEXT.
 func waitOut(args []string) int {
