@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker where the build has no version control to ask, as in a container.
-var version string //nolint:gochecknoglobals // -X can set nothing else; never written at run time
+// version is set by the linker, and by nothing else, where the build has no version control to ask, as in a container.
+var version string
 
 // buildVersion is what the binary knows of its origin.
 type buildVersion struct {

@@ -243,7 +243,7 @@ func (n *Node) serveLocate(w http.ResponseWriter, r *http.Request) {
 	c := n.cluster
 	key := r.URL.Query().Get(api.QueryKey)
 	_ = json.NewEncoder(w).Encode(api.Location{
-		Key: []byte(key), Partition: api.PartitionID(c.hash.Partition([]byte(key))),
+		Key: []byte(key), Partition: c.hash.Partition([]byte(key)),
 		Replicas: c.names(), Leader: c.Leader(key).Name,
 	})
 }
