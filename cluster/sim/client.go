@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ringkv/ringkv/ring"
@@ -23,7 +24,18 @@ func (w *world) startClients() {
 	}
 }
 
-func (w *world) key(i int) string { return "key/" + strconv.Itoa(i) }
+// key is the i-th key in use. One whose history has many open ends is not used any more: to judge it would take for ever.
+func (w *world) key(i int) string {
+	for generation := 0; ; generation++ {
+		key := "key/" + strconv.Itoa(i) + strings.Repeat("+", generation)
+		if w.history.of(w.ring.Partition([]byte(key)), key).unknown < maxUnknown {
+			return key
+		}
+	}
+}
+
+// maxUnknown is how many writes of unknown outcome one key's history may have before its successor takes over.
+const maxUnknown = 8
 
 func (c *client) next() {
 	if c.w.closed {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/ring"
 	"github.com/ringkv/ringkv/storage"
 )
 
@@ -75,10 +76,23 @@ func (w *world) cut() {
 	w.note("cut", uint64(len(links)), 0)
 	for _, l := range links {
 		w.net.blocked[l] = true
+		if w.net.blocked[link{l.to, l.from}] && w.chance(0.5) {
+			w.noticeGone(w.nodes[l.from], w.nodes[l.to].id)
+		}
 	}
 	w.after(w.between(100*time.Millisecond, 4*time.Second), func() {
 		for _, l := range links {
 			delete(w.net.blocked, l)
+		}
+	})
+}
+
+// noticeGone tells a node after a while that its connection to another one broke, as the transport does.
+func (w *world) noticeGone(n *node, gone ring.NodeID) {
+	life := n.life
+	w.after(w.between(20*time.Millisecond, 400*time.Millisecond), func() {
+		if n.life == life {
+			n.arrive(func(wk *worker.Worker) { wk.NodeGone(gone) })
 		}
 	})
 }

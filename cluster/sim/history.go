@@ -22,10 +22,11 @@ type history struct {
 
 // keyHistory is one key's part.
 type keyHistory struct {
-	group ring.PartitionID
-	key   string
-	first cell // before anything happened
-	ops   []porcupine.Operation
+	group   ring.PartitionID
+	key     string
+	first   cell // before anything happened
+	ops     []porcupine.Operation
+	unknown int // writes whose outcome nobody knows
 }
 
 // entry is an operation that has not ended.
@@ -75,6 +76,7 @@ func (h *history) end(w *world, e *entry, rep reply) {
 		return
 	case rep.outcome == unknown:
 		w.stats.Unknown++
+		e.key.unknown++
 		e.op.Output, e.op.Return = output{}, math.MaxInt64
 	case in.kind == get:
 		e.op.Output = output{known: true, found: rep.found, value: short(string(rep.item.Value)), version: rep.item.Version}

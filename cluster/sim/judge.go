@@ -236,9 +236,9 @@ func (w *world) judge() {
 func (w *world) lastReads() {
 	for i, n := range w.up() {
 		c := &client{w: w, id: operators + 1 + i, seen: make(map[string]storage.Version)}
-		for k := range w.cfg.Keys {
-			key := w.key(k)
-			c.do(n, w.ring.Partition([]byte(key)), key, input{kind: get}, func(rep reply) {
+		for _, k := range slices.Clone(w.history.keys) {
+			key := k.key
+			c.do(n, k.group, key, input{kind: get}, func(rep reply) {
 				if rep.outcome != answered {
 					w.violate("key %q cannot be read through node %s although all is well", key, n.name)
 				}

@@ -64,6 +64,22 @@ var _ worker.Outbox = (*outbox)(nil)
 // Send is as worker.Outbox says. The message is encoded at once, as the transport does: it shares memory with raft.
 func (o *outbox) Send(to ring.NodeID, group ring.PartitionID, m *raftpb.Message) {
 	o.queue = append(o.queue, parcel{to, wire.AppendRaft(nil, uint16(group), m), m.GetType()})
+	if m.GetType() == raftpb.MsgVoteResp && !m.GetReject() && o.n.w.chance(voteCrash) {
+		o.n.crashSoon()
+	}
+}
+
+// voteCrash is how often a node crashes right after it has voted, to be back before the election is over.
+const voteCrash = 0.05
+
+func (n *node) crashSoon() {
+	w, life := n.w, n.life
+	w.after(w.between(0, time.Millisecond), func() {
+		if n.life == life && !w.calm {
+			n.crash(true)
+			w.after(w.between(0, 10*time.Millisecond), n.start)
+		}
+	})
 }
 
 // Flush is as worker.Outbox says.

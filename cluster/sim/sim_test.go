@@ -68,7 +68,9 @@ func TestSim(t *testing.T) {
 }
 
 // regressions are seeds that once found a bug.
-func regressions() []uint64 { return []uint64{1, 217418411811510, 217418411811533, 217418411811667, 217418411811737, 1505346244167} }
+func regressions() []uint64 {
+	return []uint64{1, 217418411811510, 217418411811533, 217418411811667, 217418411811737, 1505346244167}
+}
 
 // budget tells whether another fresh seed is to be run after n of them.
 func budget(t *testing.T) func(n int) bool {
@@ -78,7 +80,7 @@ func budget(t *testing.T) func(n int) bool {
 	}
 	length := option[time.Duration](t, "duration")
 	if length == 0 {
-		length = 25 * time.Second
+		length = 20 * time.Second
 	}
 	end := time.Now().Add(length)
 	return func(int) bool { return time.Now().Before(end) }
