@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 
 	"github.com/ringkv/ringkv/ring"
@@ -33,6 +34,8 @@ func decodeItem(b []byte) (Item, error) {
 	return it, nil
 }
 
+const maxTTLMillis = math.MaxInt64 / int64(time.Millisecond)
+
 // wireReader takes a body apart from the front; after the first fault bad is set and everything is zero.
 type wireReader struct {
 	b   []byte
@@ -46,6 +49,16 @@ func (r *wireReader) uvarint() uint64 {
 		return 0
 	}
 	r.b = r.b[n:]
+	return v
+}
+
+// upTo is uvarint for a number that has a limit.
+func (r *wireReader) upTo(limit uint64) uint64 {
+	v := r.uvarint()
+	if v > limit {
+		r.b, r.bad = nil, true
+		return 0
+	}
 	return v
 }
 
@@ -64,8 +77,8 @@ func (r *wireReader) string() []byte {
 func (r *wireReader) item() Item {
 	it := Item{
 		Item:      storage.Item{Version: storage.Version(r.uvarint())},
-		TTL:       time.Duration(r.uvarint()) * time.Millisecond,
-		Partition: ring.PartitionID(r.uvarint()),
+		TTL:       time.Duration(r.upTo(uint64(maxTTLMillis))) * time.Millisecond,
+		Partition: ring.PartitionID(r.upTo(math.MaxUint16)),
 	}
 	it.Key = r.string()
 	it.ContentType = string(r.string())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -279,11 +280,11 @@ func decodeScanRequest(b []byte) (scanRequest, error) {
 		return scanRequest{}, errMalformed
 	}
 	r := wireReader{b: b[1:]}
-	req := scanRequest{List: List{Limit: int(r.uvarint()), MaxBytes: int(r.uvarint()), Start: r.string(), End: r.string(), KeysOnly: b[0]&1 != 0}}
+	req := scanRequest{List: List{Limit: int(r.upTo(math.MaxInt32)), MaxBytes: int(r.upTo(math.MaxInt32)), Start: r.string(), End: r.string(), KeysOnly: b[0]&1 != 0}}
 	if b[0]&2 == 0 {
 		req.End = nil
 	}
-	n := r.uvarint()
+	n := r.upTo(math.MaxUint16)
 	if r.bad || b[0] > 3 || req.Limit < 1 || uint64(len(r.b)) != 2*n {
 		return scanRequest{}, errMalformed
 	}
@@ -324,8 +325,8 @@ func decodeScanResponse(b []byte) (scanResponse, error) {
 	resp := scanResponse{part: part{more: b[0] == 1}}
 	r := wireReader{b: b[1:]}
 	for n := r.uvarint(); n > 0 && !r.bad; n-- {
-		resp.notLed = append(resp.notLed, ring.PartitionID(r.uvarint()))
-		resp.leaders = append(resp.leaders, ring.NodeID(r.uvarint()))
+		resp.notLed = append(resp.notLed, ring.PartitionID(r.upTo(math.MaxUint16)))
+		resp.leaders = append(resp.leaders, ring.NodeID(r.upTo(math.MaxUint32)))
 	}
 	for len(r.b) > 0 {
 		resp.items = append(resp.items, r.item())
