@@ -1,0 +1,231 @@
+package worker_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/ringkv/ringkv/cluster/meta"
+	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
+	"github.com/ringkv/ringkv/storage/memdb"
+	"github.com/ringkv/ringkv/storage/raftlog"
+	"github.com/ringkv/ringkv/storage/raftlog/memfs"
+)
+
+var errDisk = errors.New("disk broke")
+
+const dir = "log"
+
+// machine is one node with its disks. What it sends is kept in sent.
+type machine struct {
+	t      *testing.T
+	fs     *memfs.FS
+	disk   *memdb.Disk
+	left   int         // syncs and commits until the disks break; -1: they do not
+	fault  memdb.Fault // what then becomes of a commit
+	spools map[string][]byte
+
+	log    *raftlog.Log
+	engine *memdb.Engine
+	worker *worker.Worker
+	now    time.Duration
+
+	queued []*raftpb.Message
+	sent   []*raftpb.Message
+}
+
+func newMachine(t *testing.T) *machine {
+	return &machine{t: t, fs: memfs.New(), disk: memdb.NewDisk(), spools: make(map[string][]byte), left: -1}
+}
+
+// form makes the machine node 1, alone, with two partitions.
+func (m *machine) form() {
+	m.t.Helper()
+	m.openDisks()
+	s, err := meta.Form("c", 2, 3, meta.Node{UUID: "u", Name: "a", Weight: 1})
+	if err == nil {
+		err = worker.Form(m.log, m.engine, s)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// breaks counts a sync or a commit and tells whether it fails.
+func (m *machine) breaks() bool {
+	if m.left > 0 {
+		m.left--
+		return false
+	}
+	return m.left == 0
+}
+
+func (m *machine) openDisks() {
+	m.t.Helper()
+	var err error
+	m.left = -1
+	m.fs.Fail = func(op memfs.Op, _ string) error {
+		if op == memfs.OpSync && m.breaks() {
+			return errDisk
+		}
+		return nil
+	}
+	commit := func(uint64) memdb.Fault {
+		if m.breaks() {
+			return m.fault
+		}
+		return memdb.FaultNone
+	}
+	if m.log, err = raftlog.Open(m.fs, dir, raftlog.Options{SegmentBytes: 64 << 10, ID: 1}); err != nil {
+		m.t.Fatal(err)
+	}
+	if m.engine, err = m.disk.Open(memdb.Options{OnCommit: commit}); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) open() {
+	m.t.Helper()
+	if err := m.tryOpen(1); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) tryOpen(id ring.NodeID) (err error) {
+	m.worker, err = worker.Open(worker.Config{
+		Node: id, Log: m.log, Engine: m.engine, Outbox: m, OpenSpool: m.openSpool, ElectionTicks: 4, HeartbeatTicks: 1,
+	}, m.now)
+	return err
+}
+
+// powercut loses what is not synced, and opens the disks again.
+func (m *machine) powercut() {
+	m.fs.Crash(rand.New(rand.NewPCG(1, 2)))
+	m.disk.Crash()
+	m.queued, m.sent = nil, nil
+	m.openDisks()
+}
+
+// Send, Flush and SendSnapshot are the worker's Outbox.
+func (m *machine) Send(_ ring.NodeID, _ ring.PartitionID, msg *raftpb.Message) {
+	m.queued = append(m.queued, msg)
+}
+
+func (m *machine) Flush() {
+	m.sent = append(m.sent, m.queued...)
+	m.queued = nil
+}
+
+func (m *machine) SendSnapshot(s worker.Snapshot) { s.View.Close() }
+
+func (m *machine) turn() error { return m.worker.Turn(m.now) }
+
+// settle takes turns until nothing is left to do.
+func (m *machine) settle() {
+	m.t.Helper()
+	for range 100 {
+		if err := m.turn(); err != nil {
+			m.t.Fatal(err)
+		}
+		if !m.worker.Busy() {
+			return
+		}
+	}
+	m.t.Fatal("still busy after 100 turns")
+}
+
+// ask submits a request and returns how often, and with what error, it was answered so far.
+func (m *machine) ask(op *worker.Op) *answer {
+	a := &answer{op: op}
+	op.Done = func(op *worker.Op) { a.times, a.err = a.times+1, op.Err }
+	m.worker.Submit(op)
+	return a
+}
+
+type answer struct {
+	op    *worker.Op
+	times int
+	err   error
+}
+
+func (a *answer) want(t *testing.T, err error) {
+	t.Helper()
+	if a.times != 1 || !errors.Is(a.err, err) {
+		t.Fatalf("answered %d times, last with %v; want once with %v", a.times, a.err, err)
+	}
+}
+
+func put(p ring.PartitionID, key, value string) *worker.Op {
+	c := storage.Command{Kind: storage.KindPut, Key: []byte(key), Value: []byte(value)}
+	return &worker.Op{Group: p, Kind: worker.Write, Data: storage.AppendCommand(nil, &c)}
+}
+
+func (m *machine) get(p ring.PartitionID, key string) string {
+	m.t.Helper()
+	v := m.engine.View()
+	defer v.Close()
+	it, err := storage.Get(v, p, []byte(key))
+	if err != nil {
+		m.t.Fatalf("get %s: %v", key, err)
+	}
+	return string(it.Value)
+}
+
+// spool is a received snapshot.
+type spool struct {
+	m    *machine
+	name string
+}
+
+func (s spool) Name() string { return s.name }
+func (s spool) Remove()      { delete(s.m.spools, s.name) }
+func (s spool) Open() (io.ReadCloser, error) {
+	b, ok := s.m.spools[s.name]
+	if !ok {
+		return nil, errors.New("no such spool")
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+func (m *machine) openSpool(name string) (worker.Spool, error) {
+	if _, ok := m.spools[name]; !ok {
+		return nil, errors.New("no such spool")
+	}
+	return spool{m, name}, nil
+}
+
+// snapshot is a state of partition 0 at an index, with one key, in a group of the replicas given.
+func (m *machine) snapshot(name string, index, term uint64, voters ...replica.ID) (*raftpb.SnapshotMetadata, spool) {
+	m.t.Helper()
+	cs := &raftpb.ConfState{}
+	for _, v := range voters {
+		cs.Voters = append(cs.Voters, uint64(v))
+	}
+	e := memdb.New()
+	v := e.View()
+	part, err := storage.OpenPartition(v, 0)
+	v.Close()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	b := e.Batch()
+	_, err = part.Apply(b, index-1, term, put(0, "k", name).Data)
+	err = errors.Join(err, part.SetConf(index, term, replica.EncodeConf(cs)), part.Flush(b), b.Commit())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var data bytes.Buffer
+	if err := storage.WriteSnapshot(e.View(), 0, &data); err != nil {
+		m.t.Fatal(err)
+	}
+	m.spools[name] = data.Bytes()
+	return &raftpb.SnapshotMetadata{Index: new(index), Term: new(term), ConfState: cs}, spool{m, name}
+}
