@@ -60,18 +60,39 @@ func (w *Worker) openGroup(id ring.PartitionID) error {
 	if err != nil {
 		return err
 	}
-	m := part.Meta()
-	if m.Applied > w.log.LastIndex(id) { // a snapshot was installed, but the log had not been told
-		w.batch.Clear()
-		w.batch.Reset(id, m.Applied, m.AppliedTerm)
-		state.Term, state.Commit = max(state.Term, m.AppliedTerm), m.Applied
-		w.batch.SetState(id, state)
-		if err := w.log.Write(&w.batch, true); err != nil {
-			return fmt.Errorf("reset log of group %d: %w", id, err)
+	if m := part.Meta(); w.logOutdated(id, m) { // a snapshot was installed, but the log had not been told
+		if err := w.followSnapshot(id, m); err != nil {
+			return err
 		}
 	}
 	_, err = w.start(id, replica.ID(state.Replica), part)
 	return err
+}
+
+// logOutdated reports whether the log does not hold what the state machine applied last: it ends before, or goes on
+// with entries that the snapshot has overruled.
+func (w *Worker) logOutdated(id ring.PartitionID, m storage.Meta) bool {
+	if m.Applied > w.log.LastIndex(id) {
+		return true
+	}
+	term, err := w.log.Term(id, m.Applied)
+	return err == nil && term != m.AppliedTerm // an error is for the replica to report
+}
+
+// followSnapshot lets the log go on behind a snapshot that the state machine holds.
+func (w *Worker) followSnapshot(id ring.PartitionID, m storage.Meta) error {
+	state, _ := w.log.State(id)
+	if m.AppliedTerm > state.Term {
+		state.Term, state.Vote = m.AppliedTerm, 0
+	}
+	state.Commit = max(state.Commit, m.Applied)
+	w.batch.Clear()
+	w.batch.Reset(id, m.Applied, m.AppliedTerm)
+	w.batch.SetState(id, state)
+	if err := w.log.Write(&w.batch, true); err != nil {
+		return fmt.Errorf("reset log of group %d: %w", id, err)
+	}
+	return nil
 }
 
 func (w *Worker) openPartition(id ring.PartitionID) (*storage.Partition, error) {

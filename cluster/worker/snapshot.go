@@ -188,14 +188,8 @@ func (w *Worker) resumeInstall(p ring.PartitionID) error {
 	if err := in.src.Close(); err != nil {
 		w.logger.Warn("close spool", "partition", p, "err", err)
 	}
-	m := in.steps.Meta()
-	w.batch.Clear()
-	w.batch.Reset(p, m.Applied, m.AppliedTerm)
-	state, _ := w.log.State(p)
-	state.Term, state.Commit = max(state.Term, m.AppliedTerm), max(state.Commit, m.Applied)
-	w.batch.SetState(p, state)
-	if err := w.log.Write(&w.batch, true); err != nil {
-		return fmt.Errorf("reset log of group %d: %w", p, err)
+	if err := w.followSnapshot(p, in.steps.Meta()); err != nil {
+		return err
 	}
 	spool.Remove()
 	return nil
