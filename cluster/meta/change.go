@@ -222,7 +222,7 @@ func (s *State) placeMeta() {
 		}
 		return 2
 	}
-	all := append(up, down...)
+	all := slices.Concat(up, down)
 	slices.SortStableFunc(all, func(a, b replica.ID) int { return rank(a) - rank(b) })
 	s.MetaVoters = all[:min(len(all), s.Replicas)]
 }
