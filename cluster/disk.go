@@ -14,8 +14,8 @@ type disk struct {
 	free atomic.Int64
 }
 
-func watchDisk(dir string, min int64) (*disk, error) {
-	d := &disk{dir: dir, min: min}
+func watchDisk(dir string, least int64) (*disk, error) {
+	d := &disk{dir: dir, min: least}
 	return d, d.look()
 }
 

@@ -112,7 +112,7 @@ func (n *Node) join(ctx context.Context) error {
 		case err == nil:
 			return n.become(answer)
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the node stops; that is no failure to join
 		case !errors.As(err, &refused):
 			refusedSince = time.Time{}
 		case refusedSince.IsZero():

@@ -245,7 +245,7 @@ func (n *Node) route(ctx context.Context, p ring.PartitionID, in intent, try fun
 	pause := minPause
 	for attempt := 0; ; attempt++ {
 		to := n.pick(p, in.stale, attempt)
-		err := error(ErrNotMember)
+		err := ErrNotMember
 		if to != 0 {
 			if err = try(ctx, to); err == nil || !n.again(p, to, in, err) {
 				return err

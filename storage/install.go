@@ -192,6 +192,6 @@ func (c *clearer) clear(b Batch) (cleared bool, err error) {
 	if size < stepBytes {
 		return true, nil
 	}
-	c.from = append(keys[len(keys)-1], 0)
+	c.from = append(slices.Clone(keys[len(keys)-1]), 0)
 	return false, nil
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 )
 
@@ -123,7 +124,7 @@ func (r *record) item(from Reader, id PartitionID, key []byte, keysOnly bool) (I
 
 // missingCell turns the absence of a cell that another one points to into corruption.
 func missingCell(err error, id PartitionID, key []byte) error {
-	if err == ErrNotFound {
+	if errors.Is(err, ErrNotFound) {
 		return corruptf("partition %d key %q: a cell that its record or index points to is missing", id, key)
 	}
 	return err

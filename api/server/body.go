@@ -67,7 +67,7 @@ func readAll(body io.Reader, dst []byte, limit int) ([]byte, error) {
 }
 
 func finishRead(dst []byte, err error) ([]byte, error) {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return dst, err

@@ -10,9 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/ringkv/ringkv/api"
 	"github.com/ringkv/ringkv/api/server"
-	"go.yaml.in/yaml/v3"
 )
 
 type object = map[string]any

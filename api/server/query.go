@@ -17,6 +17,7 @@ const maxParams = 8
 // used, every request would allocate one.
 type paramNames []string
 
+//nolint:gochecknoglobals // constants in all but name
 var (
 	noParams     = paramNames(nil)
 	getParams    = paramNames{api.QueryConsistency}

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
+
 	"github.com/ringkv/ringkv/api"
 )
 
@@ -83,7 +85,7 @@ func (s *Server) wrap(m *routeMetrics, handle echo.HandlerFunc) echo.HandlerFunc
 // finish ends a request, whatever its handler did.
 func (s *Server) finish(c echo.Context, m *routeMetrics, started time.Time) {
 	reason := recover()
-	if reason != nil && reason != http.ErrAbortHandler {
+	if err, _ := reason.(error); reason != nil && !errors.Is(err, http.ErrAbortHandler) {
 		reason = s.failPanic(c, reason)
 	}
 	s.metrics.inFlight.Dec()

@@ -40,9 +40,9 @@ func (w *Worker) tend(g *group) {
 
 // expire proposes the removal of keys whose time has come.
 func (w *Worker) expire(g *group) {
-	next, any := g.part.NextDeadline()
+	next, some := g.part.NextDeadline()
 	now := g.clock.now(w.now)
-	if !any || g.expiring || now < expireSlack || next > now-expireSlack || !g.rep.Serving() {
+	if !some || g.expiring || now < expireSlack || next > now-expireSlack || !g.rep.Serving() {
 		return
 	}
 	data := storage.AppendCommand(nil, &storage.Command{Kind: storage.KindExpire, Clock: now - expireSlack, Limit: expireBatch})

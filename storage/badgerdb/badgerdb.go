@@ -49,7 +49,8 @@ type Engine struct {
 	db      *badger.DB
 	lock    *os.File
 	commit  uint64 // number of the last commit; used by the one writer
-	unpaged int    // bytes committed since the log's memory was given back; used by the one writer
+	logs    *logSync
+	unpaged int // bytes committed since the log's memory was given back; used by the one writer
 	failed  atomic.Bool
 	closed  atomic.Bool
 	writing atomic.Bool
@@ -90,6 +91,9 @@ func (e *Engine) start(logger *slog.Logger) error {
 		return errors.Join(err, e.db.Close())
 	}
 	e.commit = last
+	if e.logs, err = openLogSync(e.dir); err != nil {
+		return errors.Join(err, e.db.Close())
+	}
 	if err := writeState(e.dir, state{phase: phaseOpen, commit: last}); err != nil {
 		return errors.Join(err, e.db.Close())
 	}
@@ -113,7 +117,7 @@ func (e *Engine) checkCommit(want uint64) error {
 func badgerOptions(dir string, logger *slog.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithLogger(logAdapter{logger}).
-		WithSyncWrites(true).
+		WithSyncWrites(false).      // logSync does it
 		WithDetectConflicts(false). // one writer
 		WithMetricsEnabled(false).
 		WithNumVersionsToKeep(1).
@@ -157,7 +161,7 @@ func (e *Engine) Close() error {
 	if !e.failed.Load() {
 		err = writeState(e.dir, state{phase: phaseClosing, commit: e.commit})
 	}
-	if err := errors.Join(err, e.db.Close(), e.lock.Close()); err != nil {
+	if err := errors.Join(err, e.logs.close(), e.db.Close(), e.lock.Close()); err != nil {
 		return fmt.Errorf("close engine: %w", err)
 	}
 	return nil

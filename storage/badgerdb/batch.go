@@ -62,6 +62,9 @@ func (b *batch) Commit() error {
 	if err == nil {
 		err = b.txn.Commit()
 	}
+	if err == nil {
+		err = e.logs.sync()
+	}
 	if err != nil {
 		e.failed.Store(true)
 		return fmt.Errorf("commit %d: %w: %w", e.commit+1, storage.ErrFailed, err)

@@ -1,6 +1,7 @@
 package raftlog
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -111,7 +112,7 @@ func (s *segment) read(b []byte, off int64) error {
 	if n == len(b) {
 		return nil
 	}
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return s.corrupt(off, "the file ends at %d, within what was written", off+int64(n))
 	}
 	return fmt.Errorf("read %s at %d: %w", s.path, off, err)
