@@ -130,11 +130,20 @@ func (w *world) crashSome(n int, power bool) {
 	}
 }
 
+// orderlyStop hands a node's leaderships over and stops it a little later, whether that worked or not.
 func (w *world) orderlyStop() {
-	if n := w.anyNode(); n != nil {
-		n.stop()
-		n.restartLater()
+	n := w.anyNode()
+	if n == nil {
+		return
 	}
+	n.arrive(func(wk *worker.Worker) { wk.HandOver() })
+	life := n.life
+	w.after(w.between(0, 200*time.Millisecond), func() {
+		if n.life == life && n.worker != nil {
+			n.stop()
+			n.restartLater()
+		}
+	})
 }
 
 // pause makes a node stand still, to go on later as if nothing had happened.
