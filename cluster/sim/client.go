@@ -43,9 +43,22 @@ func (c *client) next() {
 	}
 	key := c.w.key(c.w.rng.IntN(c.w.cfg.Keys))
 	in := c.draw(key)
-	c.do(c.w.anyNode(), c.w.ring.Partition([]byte(key)), key, in, func(reply) {
+	c.do(c.w.anyNode(), c.w.ring.Partition([]byte(key)), key, in, func(rep reply) {
+		if in.kind != get && rep.outcome == answered {
+			c.lookEverywhere(key)
+		}
 		c.w.after(c.w.between(time.Millisecond, 100*time.Millisecond), c.next)
 	})
+}
+
+// lookEverywhere reads a key at once through some other nodes: whoever still believes in the past is found out.
+func (c *client) lookEverywhere(key string) {
+	for i, n := range c.w.up() {
+		if c.w.chance(0.5) {
+			reader := &client{w: c.w, id: operators + i, seen: c.seen}
+			reader.do(n, c.w.ring.Partition([]byte(key)), key, input{kind: get}, func(reply) {})
+		}
+	}
 }
 
 // draw chooses what to do with a key.

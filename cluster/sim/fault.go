@@ -40,6 +40,9 @@ func (w *world) startFaults() {
 		sum += f.weight
 	}
 	pace := w.between(100*time.Millisecond, 900*time.Millisecond) // some seeds are wilder than others
+	if w.cfg.Pace != 0 {
+		pace = w.cfg.Pace
+	}
 	var next func()
 	next = func() {
 		if w.calm {

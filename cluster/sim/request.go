@@ -58,7 +58,7 @@ type request struct {
 }
 
 const (
-	attemptTime = 400 * time.Millisecond
+	attemptTime = 150 * time.Millisecond
 	requestTime = 1500 * time.Millisecond
 )
 

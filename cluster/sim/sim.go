@@ -20,6 +20,7 @@ type Config struct {
 	Keys       int           // that they use, default 6
 	Chaos      time.Duration // virtual time under faults, default 12 s
 	Calm       time.Duration // virtual time in which the cluster must settle afterwards, default 120 s
+	Pace       time.Duration // between two faults, about; default 100 to 900 ms, drawn from the seed
 	Sabotage   Sabotage
 	Log        io.Writer // gets a line for every noted event; default none
 }

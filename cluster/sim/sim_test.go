@@ -67,10 +67,9 @@ func TestSim(t *testing.T) {
 	covered(t, sum)
 }
 
-// regressions are seeds that once found a bug.
-func regressions() []uint64 {
-	return []uint64{1, 217418411811510, 217418411811533, 217418411811667, 217418411811737, 1505346244167}
-}
+// regressions are seeds that find old bugs where their fixes are taken back: 8 and 15 requests that a failing disk left
+// unanswered, 25 and 49 a walk that stood still because a node had got its place back.
+func regressions() []uint64 { return []uint64{1, 8, 15, 25, 49} }
 
 // budget tells whether another fresh seed is to be run after n of them.
 func budget(t *testing.T) func(n int) bool {
