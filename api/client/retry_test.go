@@ -187,7 +187,7 @@ func TestCancelled(t *testing.T) {
 		cluster.Nodes[0].Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
 			if r.Context().Err() == nil && ctx.Err() == nil {
 				close(arrived)
-				<-ctx.Done()
+				<-r.Context().Done() // not ctx: an answer could then be faster than the client
 			}
 			return true
 		})
