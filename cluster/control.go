@@ -68,6 +68,9 @@ type controller struct {
 	n         *Node
 	goneSince map[ring.NodeID]time.Time
 	announced bool // our admission was confirmed since the start
+
+	leaderless int  // rounds in a row in which some partition had no leader
+	warned     bool // and that was said
 }
 
 func (c *controller) round(round int) {
@@ -77,6 +80,7 @@ func (c *controller) round(round int) {
 		return
 	}
 	c.keepEntry(s)
+	c.watchLeaders(s)
 	if c.n.routes.leader(storage.MetaPartition) == c.n.self() {
 		c.watchOthers(s)
 	}
@@ -127,6 +131,38 @@ func (c *controller) change(what string, fn func(*meta.State) (*meta.State, erro
 	if _, err := c.n.changeState(ctx, fn); err != nil && c.n.ctx.Err() == nil {
 		c.n.logger.Warn("change cluster state", "change", what, "err", err)
 	}
+}
+
+// leaderlessRounds is how long an election may take before it is worth a word.
+const leaderlessRounds = 5
+
+// watchLeaders says when partitions have had no leader for a while, which means no majority, and when that is over.
+func (c *controller) watchLeaders(s *meta.State) {
+	missing := c.n.leaderless(s)
+	switch {
+	case missing == 0 && c.warned:
+		c.n.logger.Info("all partitions have a leader again")
+		c.leaderless, c.warned = 0, false
+	case missing == 0:
+		c.leaderless = 0
+	default:
+		if c.leaderless++; c.leaderless >= leaderlessRounds && !c.warned {
+			c.warned = true
+			c.n.logger.Warn("partitions without a leader: too few of their nodes are reachable; they serve only stale reads",
+				"partitions", missing, "of", s.Partitions)
+		}
+	}
+}
+
+// leaderless is how many partitions have no leader that this node knows of.
+func (n *Node) leaderless(s *meta.State) int {
+	missing := 0
+	for p := range s.Placement {
+		if n.routes.leader(ring.PartitionID(p)) == 0 {
+			missing++
+		}
+	}
+	return missing
 }
 
 // watchOthers places the replicas of nodes that are gone for too long elsewhere, and takes nodes that are back up again.

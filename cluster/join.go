@@ -20,8 +20,10 @@ import (
 
 const (
 	joinPath    = "/peer/v1/join"
-	joinTimeout = 10 * time.Second
+	joinTimeout = 5 * time.Second
 	joinPause   = 500 * time.Millisecond
+	joinQuiet   = 3 * time.Second  // before it is worth a word
+	joinRepeat  = 15 * time.Second // between two words
 	// joinPatience is for how long a refusal is asked about again: a machine that comes back with an empty disk
 	// is refused its old name until the others have noticed that its former self is gone.
 	joinPatience = 30 * time.Second
@@ -103,8 +105,8 @@ func (n *Node) admission() meta.Admission {
 
 // join asks any member to be admitted until one says yes. A refusal that lasts is final.
 func (n *Node) join(ctx context.Context) error {
-	var refusedSince time.Time
-	var said string
+	var refusedSince, said time.Time
+	begun := time.Now()
 	for {
 		var refused *refusal
 		answer, err := n.askAll(ctx)
@@ -120,9 +122,10 @@ func (n *Node) join(ctx context.Context) error {
 		case time.Since(refusedSince) > joinPatience:
 			return fmt.Errorf("join cluster: %w", err)
 		}
-		if reason := err.Error(); reason != said {
-			n.logger.Info("waiting to join", "join", n.cfg.Join, "reason", reason)
-			said = reason
+		if time.Since(begun) > joinQuiet && time.Since(said) > joinRepeat {
+			n.logger.Warn("still not admitted: --join must name the gossip address (port 7946 by default) of any running member",
+				"join", n.cfg.Join, "reason", err)
+			said = time.Now()
 		}
 		select {
 		case <-ctx.Done():
@@ -140,7 +143,7 @@ func (e *refusal) Error() string { return "refused: " + e.reason }
 func (n *Node) askAll(ctx context.Context) (joinAnswer, error) {
 	err := errors.New("no member of a cluster found by gossip")
 	for _, m := range n.gossip.Members() {
-		if !m.Alive || m.Node == 0 || m.Peer == "" {
+		if !m.Alive || m.Node == 0 || m.Peer == "" || m.Peer == n.peerAddr() { // our own address: our former self's
 			continue
 		}
 		var answer joinAnswer
@@ -249,10 +252,18 @@ func (n *Node) admit(ctx context.Context, a meta.Admission) (joinAnswer, error) 
 	return joinAnswer{ClusterID: s.ClusterID, Node: node.ID, State: s}, nil
 }
 
-// alive reports whether gossip believes a member alive.
+// silence is for how long there must be no stream to a node before it counts as gone although gossip has not noticed.
+const silence = 3 * time.Second
+
+// alive reports whether a member seems alive: gossip believes so, and it can be reached or has only just been lost.
 func (n *Node) alive(id ring.NodeID) bool {
 	if id == n.self() {
 		return true
+	}
+	for _, p := range n.peers.Peers() {
+		if p.ID == id && !p.Connected && time.Since(p.Since) > silence {
+			return false
+		}
 	}
 	for _, m := range n.gossip.Members() {
 		if m.Node == id && m.Alive {

@@ -96,6 +96,9 @@ func (n *Node) start() error {
 	if err := n.openPeers(); err != nil {
 		return err
 	}
+	if err := n.openGossip(); err != nil {
+		return err
+	}
 	if !id.member() && len(n.cfg.Join) == 0 {
 		if id, err = n.form(id); err != nil {
 			return err
@@ -105,9 +108,9 @@ func (n *Node) start() error {
 		if err := n.serve(); err != nil {
 			return err
 		}
-	}
-	if err := n.openGossip(); err != nil {
-		return err
+		if err := n.gossip.UpdateMeta(); err != nil {
+			return err
+		}
 	}
 	n.peers.Start()
 	n.tasks.Go(n.control)
@@ -126,7 +129,11 @@ func (n *Node) openDisk(id identity) error {
 		return fmt.Errorf("create snapshot directory: %w", err)
 	}
 	var err error
-	if n.log, err = raftlog.Open(raftlog.OS(), logDir(dir), raftlog.Options{MustExist: id.member(), OnSync: n.timings.fsync.observe}); err != nil {
+	n.log, err = raftlog.Open(raftlog.OS(), logDir(dir), raftlog.Options{MustExist: id.member(), OnSync: n.timings.fsync.observe})
+	if errors.Is(err, raftlog.ErrLocked) {
+		return fmt.Errorf("data directory %s is in use by another running node: choose another --data-dir (%w)", dir, err)
+	}
+	if err != nil {
 		return err
 	}
 	if n.engine, err = badgerdb.Open(badgerdb.Config{Dir: dataDir(dir), Logger: n.logger}); err != nil {
@@ -141,7 +148,7 @@ func (n *Node) openDisk(id identity) error {
 func (n *Node) form(id identity) (identity, error) {
 	clusterID := newClusterID()
 	first := meta.Node{
-		UUID: id.UUID, Name: id.Name, HTTP: n.cfg.reachableHTTP(), Peer: n.peerAddr(), Gossip: n.cfg.reachable(n.cfg.Gossip),
+		UUID: id.UUID, Name: id.Name, HTTP: n.cfg.reachableHTTP(), Peer: n.peerAddr(), Gossip: n.gossip.Addr(),
 		Zone: n.cfg.Zone, Weight: n.cfg.Weight,
 	}
 	state, err := meta.Form(clusterID, n.cfg.Partitions, n.cfg.Replicas, first)

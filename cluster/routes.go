@@ -61,7 +61,8 @@ func (r *routes) leader(p ring.PartitionID) ring.NodeID {
 	return 0
 }
 
-// learn takes over who leads p in term, from a member of the group; node 0 says that it knows of no leader.
+// learn takes over who leads p in term, from a member of the group; node 0 says that it knows of no leader (any more).
+// Should that be wrong, the leader's next announcement mends it.
 func (r *routes) learn(p ring.PartitionID, node ring.NodeID, term uint64) {
 	s := r.slot(p)
 	if s == nil {
@@ -69,7 +70,7 @@ func (r *routes) learn(p ring.PartitionID, node ring.NodeID, term uint64) {
 	}
 	for {
 		old := s.Load()
-		if old != nil && (term < old.term || term == old.term && (node == 0 || node == old.node)) {
+		if old != nil && (term < old.term || term == old.term && node == old.node) {
 			return
 		}
 		if s.CompareAndSwap(old, &route{node, term}) {

@@ -108,13 +108,7 @@ func (n *Node) Ready(ctx context.Context) error {
 	if !full {
 		return fmt.Errorf("%w: replicas are still being filled", ErrUnavailable)
 	}
-	missing := 0
-	for p := range s.Placement {
-		if n.routes.leader(ring.PartitionID(p)) == 0 {
-			missing++
-		}
-	}
-	if missing > 0 {
+	if missing := n.leaderless(s); missing > 0 {
 		return fmt.Errorf("%w: no leader known for %d of %d partitions", ErrUnavailable, missing, s.Partitions)
 	}
 	return nil

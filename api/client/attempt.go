@@ -37,6 +37,7 @@ func (c *Client) do(ctx context.Context, cl *call) (*response, error) {
 		return nil, &Error{Op: cl.op, Key: cl.key, Outcome: cl.nothingDone(), Err: ErrClosed}
 	}
 	r := c.route(cl)
+	var told *Error // what a node that could be reached has said
 	for n := 1; ; n++ {
 		e := r.next(time.Now())
 		v := c.attempt(ctx, cl, e)
@@ -46,8 +47,15 @@ func (c *Client) do(ctx context.Context, cl *call) (*response, error) {
 		if v.moved {
 			c.refreshSoon()
 		}
+		if !v.unsent {
+			told = &Error{Op: cl.op, Key: cl.key, Node: e.addr, Outcome: v.outcome, Err: v.err}
+		}
 		if !v.retry || n >= c.cfg.MaxAttempts || !c.pause(ctx, n, v, r.fresh()) {
-			return nil, &Error{Op: cl.op, Key: cl.key, Node: e.addr, Attempts: n, Outcome: v.outcome, Err: withCause(ctx, v.err)}
+			if told == nil {
+				told = &Error{Op: cl.op, Key: cl.key, Node: e.addr, Outcome: v.outcome, Err: v.err}
+			}
+			told.Attempts, told.Err = n, withCause(ctx, told.Err)
+			return nil, told
 		}
 	}
 }

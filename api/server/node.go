@@ -134,9 +134,11 @@ func nodeError(err error) error {
 	if errors.As(err, &cond) {
 		return &api.ConditionError{Version: api.Version(cond.Version)}
 	}
+	if errors.Is(err, cluster.ErrNotFound) {
+		return api.ErrNotFound
+	}
 	for _, m := range []struct{ from, to error }{
 		{cluster.ErrUnknownOutcome, api.ErrUnknownOutcome},
-		{cluster.ErrNotFound, api.ErrNotFound},
 		{cluster.ErrOverloaded, api.ErrOverloaded},
 		{cluster.ErrDiskFull, api.ErrDiskFull},
 		{cluster.ErrNotMember, api.ErrNotReady},

@@ -115,7 +115,7 @@ func (g *Gossip) logForeign(m Meta, addr string) {
 	own := g.self.Cluster
 	g.mu.Unlock()
 	if fresh {
-		g.cfg.Logger.Warn("refused the gossip of another cluster",
+		g.cfg.Logger.Warn("refused the gossip of another cluster; a node joins only with an empty data directory",
 			"addr", addr, "name", m.Name, "cluster", hex.EncodeToString(m.Cluster[:]), "own", hex.EncodeToString(own[:]))
 	}
 }

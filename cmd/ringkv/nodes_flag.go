@@ -45,7 +45,7 @@ func (t *target) addrs(a *app) []string {
 	if nodes := splitList(a.getenv(nodesVariable)); len(nodes) > 0 {
 		return nodes
 	}
-	return []string{"127.0.0.1:8080", "127.0.0.1:8081"}
+	return []string{"127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082", "127.0.0.1:8083"}
 }
 
 // getenv returns the value of an environment variable, "" if it is not set.

@@ -14,7 +14,7 @@ const rootLong = `ringkv is a sharded, replicated key-value store.
   ringkv put greeting hello       the client commands ask any node
   ringkv get greeting
 
-Client commands find their node by --node, else RINGKV_NODES, else 127.0.0.1:8080 and 127.0.0.1:8081.
+Client commands find their node by --node, else RINGKV_NODES, else 127.0.0.1:8080 and dev's 8081 to 8083.
 
 Exit codes:
   0  done

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "status",
 		Short:   "Show the nodes of the cluster",
+		Long:    "Show the nodes of the cluster as one of them knows it. Nodes that have left are shown with --json only.",
 		Example: examples("ringkv status", "ringkv status --node 10.0.0.7:8080 --json"),
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,11 +42,12 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) printCluster(c *api.Cluster) error {
-	_, _ = fmt.Fprintf(a.stdout, "cluster %s, epoch %d: %d partitions, %d replicas of each, %d nodes\n\n",
-		c.ClusterID, c.Epoch, c.Partitions, c.Replication, len(c.Nodes))
+	nodes := slices.DeleteFunc(slices.Clone(c.Nodes), func(n api.Node) bool { return n.State == api.NodeLeft })
+	_, _ = fmt.Fprintf(a.stdout, "cluster %s, epoch %d: %d partitions, up to %d replicas of each, %d nodes\n\n",
+		c.ClusterID, c.Epoch, c.Partitions, c.Replication, len(nodes))
 	w := a.table()
 	_, _ = fmt.Fprintln(w, "NAME\tSTATE\tALIVE\tHTTP\tZONE\tWEIGHT\tREPLICAS\tLEADERS")
-	for _, n := range c.Nodes {
+	for _, n := range nodes {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\n",
 			n.Name, n.State, yesNo(n.Alive), n.HTTP, orDash(n.Zone), n.Weight, n.Replicas, n.Leaders)
 	}
