@@ -18,11 +18,12 @@ const (
 	controlEvery  = time.Second
 	controlBound  = 5 * time.Second // for one change of the cluster's description
 	strayEvery    = 5               // rounds of control
+	confirmEvery  = 30              // rounds of control
 	announceEvery = 2 * time.Second
 	announcePause = 10 * time.Millisecond // gathers changes that come together
 )
 
-// control does what comes up now and then: join, look after the disk, keep our entry in the cluster's description
+// control does what comes up now and then: join, keep our entry in the cluster's description
 // true, clear away replicas without a place, and, on the node that leads the metadata group, notice who is gone.
 func (n *Node) control() {
 	if !n.isMember() {
@@ -39,12 +40,25 @@ func (n *Node) control() {
 			return
 		case <-ticker.C:
 		}
+		if n.isMember() {
+			c.round(round)
+		}
+	}
+}
+
+// watchSpace looks after the disk, whatever else is going on.
+func (n *Node) watchSpace() {
+	ticker := time.NewTicker(controlEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-ticker.C:
+		}
 		if err := n.checkDisk(); err != nil {
 			n.fail(err)
 			return
-		}
-		if n.isMember() {
-			c.round(round)
 		}
 	}
 }
@@ -79,10 +93,15 @@ func (c *controller) round(round int) {
 		c.n.findMembers()
 		return
 	}
+	if round%confirmEvery == 0 {
+		c.announced = false
+	}
 	c.keepEntry(s)
 	c.watchLeaders(s)
 	if c.n.routes.leader(storage.MetaPartition) == c.n.self() {
 		c.watchOthers(s)
+	} else {
+		clear(c.goneSince) // somebody else counts now
 	}
 	if round%strayEvery == 0 {
 		c.clearStrays()
@@ -107,7 +126,11 @@ func (c *controller) keepEntry(s *meta.State) {
 		ctx, cancel := context.WithTimeout(n.ctx, controlBound)
 		defer cancel()
 		_, err := n.admit(ctx, n.admission())
-		if err != nil {
+		switch {
+		case errors.Is(err, meta.ErrLeft), errors.Is(err, meta.ErrWrongCluster):
+			n.fail(err) // others have our replicas; nobody tells us anything any more
+			return
+		case err != nil:
 			n.logger.Debug("confirm membership", "err", err)
 		}
 		c.announced = err == nil
@@ -198,8 +221,10 @@ func (c *controller) clearStrays() {
 	if err := c.n.loop.ask(c.n.ctx, func(w *worker.Worker) { strays = w.Strays() }); err != nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(c.n.ctx, controlBound) // for all of them: the rest waits for the next round
+	defer cancel()
 	for _, s := range strays {
-		member, err := c.n.isReplica(s.Partition, s.Replica)
+		member, err := c.n.isReplica(ctx, s.Partition, s.Replica)
 		if err != nil {
 			c.n.logger.Debug("ask for a replica's membership", "partition", s.Partition, "err", err)
 			continue
@@ -215,9 +240,7 @@ func (c *controller) clearStrays() {
 }
 
 // isReplica asks the leader of a group whether a replica is or will be one of its members.
-func (n *Node) isReplica(p ring.PartitionID, id replica.ID) (member bool, err error) {
-	ctx, cancel := context.WithTimeout(n.ctx, controlBound)
-	defer cancel()
+func (n *Node) isReplica(ctx context.Context, p ring.PartitionID, id replica.ID) (member bool, err error) {
 	err = n.route(ctx, p, intent{read: true}, func(ctx context.Context, to ring.NodeID) error {
 		var resp []byte
 		var err error

@@ -201,8 +201,11 @@ type request struct {
 
 // run hands an op to the worker and waits. The request goes back by release; after an error nobody may touch it.
 func (n *Node) run(ctx context.Context, p ring.PartitionID, kind worker.Kind, data []byte) (*request, error) {
-	if !n.isMember() {
+	switch {
+	case !n.isMember():
 		return nil, ErrNotMember
+	case ctx.Err() != nil:
+		return nil, replica.ErrDropped // nobody waits for it: do not begin
 	}
 	r, _ := n.requests.Get().(*request)
 	r.Op.Group, r.Op.Kind, r.Op.Data = p, kind, data
@@ -264,12 +267,12 @@ var errNoLeader = errors.New("no leader found in time")
 
 // pick says whom to ask at this attempt.
 func (n *Node) pick(p ring.PartitionID, stale bool, attempt int) ring.NodeID {
+	if to := n.routes.leader(p); to != 0 && !stale {
+		return to
+	}
 	all := n.routes.candidates(p)
 	if stale && attempt == 0 && slices.Contains(all, n.self()) {
 		return n.self()
-	}
-	if to := n.routes.leader(p); to != 0 && !stale {
-		return to
 	}
 	if len(all) == 0 {
 		return 0
@@ -283,7 +286,7 @@ func (n *Node) again(p ring.PartitionID, to ring.NodeID, in intent, err error) b
 	switch {
 	case errors.As(err, &notLeader):
 		better := notLeader.Leader.Node()
-		if better == to {
+		if better == to || better == n.self() { // that we lead we know best ourselves
 			better = 0
 		}
 		n.routes.forget(p, to, better)

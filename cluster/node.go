@@ -114,6 +114,7 @@ func (n *Node) start() error {
 	}
 	n.peers.Start()
 	n.tasks.Go(n.control)
+	n.tasks.Go(n.watchSpace)
 	n.tasks.Go(n.announce)
 	return nil
 }
@@ -206,6 +207,9 @@ func (n *Node) serve() error {
 		Logger: n.logger, ElectionTicks: n.cfg.ElectionTicks, HeartbeatTicks: n.cfg.HeartbeatTicks,
 	}, n.loop.now())
 	if err != nil {
+		return err
+	}
+	if err := n.spools.clear(); err != nil { // what was pending is installed now
 		return err
 	}
 	n.loop.worker = w

@@ -56,6 +56,20 @@ func (s spool) verify() error {
 	return err
 }
 
+// clear removes what a node that was killed left of snapshots that it was receiving.
+func (s *spools) clear() error {
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("clear snapshot directory: %w", err)
+	}
+	for _, f := range files {
+		if err := os.Remove(filepath.Join(s.dir, f.Name())); err != nil {
+			return fmt.Errorf("clear snapshot directory: %w", err)
+		}
+	}
+	return nil
+}
+
 // receive stores a stream as a spool: complete, verified, durable.
 func (s *spools) receive(p ring.PartitionID, r io.Reader) (spool, error) {
 	sp := spool{filepath.Join(s.dir, fmt.Sprintf("%d-%d-%d.snap", p, time.Now().UnixNano(), s.next.Add(1)))}
@@ -89,8 +103,10 @@ const (
 func (n *Node) sendSnapshot(s worker.Snapshot) {
 	to := replica.ID(s.Message.GetTo())
 	n.tasks.Go(func() {
-		defer s.View.Close()
-		err := n.postSnapshot(s, to)
+		body, scanned := n.scan(s)
+		err := n.postSnapshot(s, to, body)
+		_ = body.Close()
+		<-scanned
 		if err != nil && n.ctx.Err() == nil {
 			n.logger.Warn("send snapshot", "partition", s.Group, "to", to.Node(), "err", err)
 		}
@@ -98,8 +114,27 @@ func (n *Node) sendSnapshot(s worker.Snapshot) {
 	})
 }
 
-func (n *Node) postSnapshot(s worker.Snapshot, to replica.ID) error {
-	m, ok := n.routes.state.Load().Node(to.Node())
+// scan reads a snapshot's data from its view, as fast as the returned reader is read. Whoever gives up closes the reader;
+// the view is closed, and scanned with it, once nobody reads it any more.
+func (n *Node) scan(s worker.Snapshot) (body *io.PipeReader, scanned <-chan struct{}) {
+	pr, pw := io.Pipe()
+	done := make(chan struct{})
+	n.tasks.Go(func() {
+		defer close(done)
+		defer s.View.Close()
+		w := bufio.NewWriterSize(pw, 256<<10)
+		err := storage.WriteSnapshot(s.View, s.Group, w)
+		pw.CloseWithError(errors.Join(err, w.Flush()))
+	})
+	return pr, done
+}
+
+func (n *Node) postSnapshot(s worker.Snapshot, to replica.ID, body io.Reader) error {
+	state := n.routes.state.Load()
+	if state == nil {
+		return ErrNotMember
+	}
+	m, ok := state.Node(to.Node())
 	if !ok {
 		return fmt.Errorf("node %d is no member", to.Node())
 	}
@@ -109,14 +144,8 @@ func (n *Node) postSnapshot(s worker.Snapshot, to replica.ID) error {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, snapshotDeadline)
 	defer cancel()
-	pr, pw := io.Pipe()
-	n.tasks.Go(func() {
-		w := bufio.NewWriterSize(pw, 256<<10)
-		err := storage.WriteSnapshot(s.View, s.Group, w)
-		pw.CloseWithError(errors.Join(err, w.Flush()))
-	})
-	defer pr.Close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+m.Peer+snapshotPath+strconv.Itoa(int(s.Group)), pr)
+	url := "http://" + m.Peer + snapshotPath + strconv.Itoa(int(s.Group))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, io.NopCloser(body))
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,8 @@ import (
 const metaFormat = 1
 
 // MaxConfBytes is the length of the longest raft configuration that a partition keeps.
-const MaxConfBytes = 1024
+// It has room for about a thousand members: every node of a cluster is one of the metadata group.
+const MaxConfBytes = 8 << 10
 
 // FlushCost is an upper bound of what one Partition.Flush adds to Batch.Size.
 const FlushCost = MaxConfBytes + 256 + WriteOverhead

@@ -25,12 +25,17 @@ func (t Target) Holds(id ID) bool {
 // among is the target with the IDs that the group's present members have: a member on a node of the target fills that
 // node's place even if it was placed there at another epoch. This happens when a node loses its place and gets it back
 // before the group has moved. The new ID could not be created beside the old one, and the old one waits for its successor.
-func (t Target) among(cs *raftpb.ConfState) Target {
+//
+// A learner that is not heard from may have been removed at its node, which would refuse it for ever: it fills no place.
+func (t Target) among(cs *raftpb.ConfState, heard func(ID) bool) Target {
 	present := make(map[ring.NodeID]ID)
-	for _, list := range [][]uint64{cs.GetLearners(), cs.GetVoters()} {
-		for _, id := range list {
+	for _, id := range cs.GetLearners() {
+		if heard(ID(id)) {
 			present[ID(id).Node()] = ID(id)
 		}
+	}
+	for _, id := range cs.GetVoters() {
+		present[ID(id).Node()] = ID(id)
 	}
 	resolve := func(ids []ID) []ID {
 		out := slices.Clone(ids)
@@ -68,7 +73,7 @@ func NextMove(self ID, cs *raftpb.ConfState, members map[ID]Member, last uint64,
 	if len(cs.GetVotersOutgoing()) > 0 || len(t.Voters) == 0 {
 		return Move{} // raft leaves the joint configuration by itself
 	}
-	w := walk{self: self, cs: cs, members: members, last: last, target: t.among(cs)}
+	w := walk{self: self, cs: cs, members: members, last: last, target: t.among(cs, func(id ID) bool { return members[id].Active })}
 	if id, ok := w.missing(); ok {
 		return Move{Change: change(raftpb.ConfChangeAddLearnerNode, id)}
 	}
@@ -223,7 +228,7 @@ func (r *Replica) HandOver() bool {
 // Settled reports whether the group, as this leader has applied it, has exactly the members of the target,
 // whatever epoch they were placed at.
 func (r *Replica) Settled(t Target) bool {
-	t = t.among(r.conf)
+	t = t.among(r.conf, func(ID) bool { return true })
 	return r.Leading() && len(r.conf.GetVotersOutgoing()) == 0 &&
 		sameMembers(r.conf.GetVoters(), t.Voters) && sameMembers(r.conf.GetLearners(), t.Learners)
 }

@@ -24,7 +24,8 @@ type group struct {
 
 	lead, term uint64 // last told to OnLead
 	expiring   bool   // an expire is under way
-	logBytes   uint64 // written since the log was last compacted
+	logBytes   uint64 // that the log holds of it, about
+	holds      map[replica.ID]hold
 
 	spool   Spool    // received, not yet taken up by raft
 	install *install // in progress; the group rests meanwhile
@@ -112,7 +113,7 @@ func (w *Worker) start(id ring.PartitionID, rid replica.ID, part *storage.Partit
 	if err != nil {
 		return nil, err
 	}
-	g := &group{id: id, rep: rep, part: part, clock: clock{base: m.Clock, at: w.now}}
+	g := &group{id: id, rep: rep, part: part, clock: clock{base: m.Clock, at: w.now}, holds: make(map[replica.ID]hold)}
 	w.groups[id] = g
 	at, _ := slices.BinarySearchFunc(w.order, id, func(g *group, id ring.PartitionID) int { return int(g.id) - int(id) })
 	w.order = slices.Insert(w.order, at, g)

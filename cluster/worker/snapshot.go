@@ -19,6 +19,7 @@ func (w *Worker) sendSnapshot(g *group, m *raftpb.Message) {
 	m.Snapshot = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
 		Index: new(meta.Applied), Term: new(meta.AppliedTerm), ConfState: g.rep.Conf(),
 	}}
+	g.holds[replica.ID(m.GetTo())] = hold{index: meta.Applied, until: w.ticks + holdTicks}
 	w.out.SendSnapshot(Snapshot{Group: g.id, Message: m, View: w.engine.View()})
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"math"
 
 	"go.etcd.io/raft/v3"
 
@@ -13,7 +14,7 @@ import (
 // How much of a group's log is kept behind the applied index: enough entries that a member back from a restart is
 // fed from the log, not so many bytes that large values fill the disk.
 const (
-	keepEntries  = 1000
+	keepEntries  = 4000
 	keepBytes    = 8 << 20
 	keepBytesMax = 64 << 20 // beyond this a member that lags gets a snapshot
 	compactEvery = 16       // ticks
@@ -60,11 +61,7 @@ func (w *Worker) compact(g *group) {
 		to = applied
 	}
 	if g.rep.Leading() && g.logBytes < keepBytesMax {
-		g.rep.Members(func(_ replica.ID, m replica.Member) {
-			if m.Active {
-				to = min(to, m.Match)
-			}
-		})
+		to = min(to, w.needed(g))
 	}
 	if to < first {
 		return
@@ -75,8 +72,36 @@ func (w *Worker) compact(g *group) {
 		w.logger.Error("compact log", "partition", g.id, "err", err) // the next turn's write fails as well and ends us
 		return
 	}
-	g.logBytes = 0
+	g.logBytes = g.logBytes / (applied - first + 1) * (applied - to) // what is left, about
 }
+
+// needed is the index up to which no member needs the log any more: what active ones have, and the snapshots that are
+// on their way, for who installs one is silent meanwhile and goes on from there.
+func (w *Worker) needed(g *group) uint64 {
+	least := uint64(math.MaxUint64)
+	g.rep.Members(func(id replica.ID, m replica.Member) {
+		if m.Active {
+			least = min(least, m.Match)
+		}
+		hold, held := g.holds[id]
+		switch {
+		case held && (m.Steady || w.ticks > hold.until):
+			delete(g.holds, id)
+		case held:
+			least = min(least, hold.index)
+		}
+	})
+	return least
+}
+
+// hold keeps the log behind a snapshot that was sent, for a while.
+type hold struct {
+	index uint64
+	until int // ticks
+}
+
+// holdTicks is how long a member may take to install a snapshot before the log goes on without it.
+const holdTicks = 3000
 
 // reclaim gives back log segments that nobody needs, now and then and a little at a time.
 func (w *Worker) reclaim() error {

@@ -28,6 +28,9 @@ func (w *Worker) gather() {
 		rd := g.rep.Ready()
 		finishAll(rd.Dropped, replica.ErrDropped) // at once: an install or a failing disk could hold them up
 		finishAll(rd.Lost, replica.ErrOutcomeUnknown)
+		if len(rd.Dropped) > 0 {
+			g.expiring = false // our own proposal may be among them
+		}
 		w.tellLead(g)
 		if rd.Snapshot != nil {
 			w.beginInstall(g, rd)
@@ -274,7 +277,7 @@ func (w *Worker) tellLead(g *group) {
 	if uint64(lead) == g.lead && term == g.term {
 		return
 	}
-	g.lead, g.term = uint64(lead), term
+	g.lead, g.term, g.expiring = uint64(lead), term, false
 	if w.cfg.OnLead != nil {
 		w.cfg.OnLead(g.id, lead, term)
 	}

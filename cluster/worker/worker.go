@@ -65,7 +65,7 @@ type Config struct {
 	// ElectionTicks and HeartbeatTicks are those of replica.Config.
 	ElectionTicks, HeartbeatTicks int
 	// KeepEntries is how many applied entries of a group stay in the log for members that were away, and as many again
-	// may gather before the log is compacted. Default 1000.
+	// may gather before the log is compacted. Default 4000.
 	KeepEntries uint64
 	// Now reads a monotonic clock, only to measure batches. Optional.
 	Now func() time.Duration
