@@ -20,7 +20,7 @@ const (
 	compactEvery = 16       // ticks
 	reclaimEvery = 16       // ticks
 	reclaimBytes = 1 << 20  // looked through in one turn
-	expireBatch  = 64
+	expireBatch  = storage.MaxExpire
 	// expireSlack is how much later than its deadline a key goes at the earliest: the answer to the write that set
 	// the deadline took a while to get to the client.
 	expireSlack storage.Millis = 100
