@@ -36,8 +36,9 @@ var layers = []layer{
 	{pkg: "storage", deps: []string{"ring"}, tests: []string{"storage/memdb", "storage/badgerdb"}},
 	{pkg: "storage/enginetest", deps: []string{"ring", "storage"}},
 	{pkg: "storage/memdb", deps: []string{"ring", "storage"}, tests: []string{"storage/enginetest"}},
-	{pkg: "storage/badgerdb", deps: []string{"ring", "storage"}, tests: []string{"storage/enginetest"}},
-	{pkg: "storage/raftlog", deps: []string{"ring", "storage"}, tests: []string{"storage/raftlog/memfs"}},
+	{pkg: "storage/datasync"},
+	{pkg: "storage/badgerdb", deps: []string{"ring", "storage", "storage/datasync"}, tests: []string{"storage/enginetest"}},
+	{pkg: "storage/raftlog", deps: []string{"ring", "storage", "storage/datasync"}, tests: []string{"storage/raftlog/memfs"}},
 	{pkg: "storage/raftlog/memfs", deps: []string{"storage/raftlog"}},
 
 	{pkg: "cluster/wire", deps: []string{"ring", "storage"}},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/ringkv/ringkv/storage/datasync"
 )
 
 // logSync makes commits durable. Badger's own SyncWrites syncs two files for each commit, one of which, the value log,
@@ -15,6 +17,7 @@ type logSync struct {
 	dir    string
 	number uint64
 	file   *os.File
+	syncer datasync.Syncer
 }
 
 // openLogSync finds the newest log of an open Badger.
@@ -43,7 +46,7 @@ func (s *logSync) sync() error {
 	for {
 		next, err := os.OpenFile(s.path(s.number+1), os.O_RDWR, 0)
 		if errors.Is(err, os.ErrNotExist) {
-			return datasync(s.file)
+			return s.syncer.Sync(s.file)
 		}
 		if err != nil {
 			return err

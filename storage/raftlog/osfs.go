@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"github.com/ringkv/ringkv/storage/datasync"
 )
 
 // OS returns the operating system's file system.
@@ -11,7 +13,10 @@ func OS() FS { return osFS{} }
 
 type osFS struct{}
 
-type osFile struct{ *os.File }
+type osFile struct {
+	*os.File
+	syncer *datasync.Syncer
+}
 
 // MkdirAll syncs the parent too: a log in a directory that a power cut forgets would be a log forgotten.
 func (f osFS) MkdirAll(dir string) error {
@@ -47,7 +52,7 @@ func (osFS) Create(path string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return osFile{f, new(datasync.Syncer)}, nil
 }
 
 func (osFS) Open(path string) (File, error) {
@@ -55,7 +60,7 @@ func (osFS) Open(path string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return osFile{f, new(datasync.Syncer)}, nil
 }
 
 func (osFS) Remove(path string) error { return os.Remove(path) }
@@ -68,7 +73,7 @@ func (osFS) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (f osFile) Sync() error { return datasync(f.File) }
+func (f osFile) Sync() error { return f.syncer.Sync(f.File) }
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()
