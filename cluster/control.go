@@ -289,21 +289,22 @@ func (n *Node) announce() {
 	}
 }
 
-// leading are the groups that this node leads, as the worker last told.
+// leading are the groups that this node leads, as its worker knows; the routes learn them on the way.
 func (n *Node) leading() []wire.Leader {
-	leaders := n.routes.leaders.Load()
-	if leaders == nil {
+	if !n.isMember() {
 		return nil
 	}
 	var out []wire.Leader
-	for i := range *leaders {
-		p := ring.PartitionID(i)
-		if i == len(*leaders)-1 {
-			p = storage.MetaPartition
-		}
-		if at := (*leaders)[i].Load(); at != nil && at.node == n.self() {
-			out = append(out, wire.Leader{Partition: uint16(p), Term: at.term})
-		}
+	err := n.loop.ask(n.ctx, func(w *worker.Worker) {
+		w.Led(func(p ring.PartitionID, term uint64) {
+			out = append(out, wire.Leader{Partition: uint16(p), Term: term})
+		})
+	})
+	if err != nil {
+		return nil
+	}
+	for _, l := range out {
+		n.routes.learn(ring.PartitionID(l.Partition), n.self(), l.Term)
 	}
 	return out
 }

@@ -285,24 +285,33 @@ func (n *Node) again(p ring.PartitionID, to ring.NodeID, in intent, err error) b
 	var notLeader *replica.NotLeaderError
 	switch {
 	case errors.As(err, &notLeader):
-		better := notLeader.Leader.Node()
-		if better == to || better == n.self() { // that we lead we know best ourselves
-			better = 0
-		}
-		n.routes.forget(p, to, better)
+		n.unlearn(p, to, notLeader.Leader.Node())
 		return true
 	case errors.Is(err, transport.ErrUnreachable), errors.Is(err, transport.ErrExpired):
-		n.routes.forget(p, to, 0)
+		n.unlearn(p, to, 0)
 		return true
 	case errors.Is(err, replica.ErrDropped), errors.Is(err, ErrNotMember):
 		return true
 	case in.read && errors.Is(err, transport.ErrConnLost):
-		n.routes.forget(p, to, 0)
+		n.unlearn(p, to, 0)
 		return true
 	case in.read && errors.Is(err, replica.ErrOutcomeUnknown):
 		return true
 	}
 	return false
+}
+
+// unlearn takes in that a node did not lead p when it was asked, and whom it named instead. What it says of this node
+// is left to the worker, which says whenever this node begins or ceases to lead: an answer can be older than that.
+func (n *Node) unlearn(p ring.PartitionID, wrong, better ring.NodeID) {
+	if better == wrong || better == n.self() {
+		better = 0
+	}
+	if wrong == n.self() {
+		n.routes.hint(p, better)
+		return
+	}
+	n.routes.forget(p, wrong, better)
 }
 
 // writeError is what the caller of a write is told.

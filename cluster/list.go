@@ -116,14 +116,14 @@ func (n *Node) scanNode(ctx context.Context, to ring.NodeID, ps []ring.Partition
 	if err != nil {
 		if n.again(ps[0], to, intent{read: true}, err) {
 			for _, p := range ps {
-				n.routes.forget(p, to, 0)
+				n.unlearn(p, to, 0)
 			}
 			return part{}, ps, nil
 		}
 		return part{}, nil, err
 	}
 	for i, p := range resp.notLed {
-		n.routes.forget(p, to, resp.leaders[i])
+		n.unlearn(p, to, resp.leaders[i])
 	}
 	return resp.part, resp.notLed, nil
 }

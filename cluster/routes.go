@@ -96,6 +96,20 @@ func (r *routes) forget(p ring.PartitionID, wrong, better ring.NodeID) {
 	}
 }
 
+// hint says who may lead p, where nothing is known.
+func (r *routes) hint(p ring.PartitionID, node ring.NodeID) {
+	s := r.slot(p)
+	if s == nil {
+		return
+	}
+	switch old := s.Load(); {
+	case old == nil:
+		s.CompareAndSwap(nil, &route{node: node})
+	case old.node == 0:
+		s.CompareAndSwap(old, &route{node, old.term})
+	}
+}
+
 // candidates are the nodes that hold a replica of p, the preferred leader first.
 func (r *routes) candidates(p ring.PartitionID) []ring.NodeID {
 	s := r.state.Load()

@@ -55,6 +55,15 @@ func (w *Worker) HandOver() int {
 	return n
 }
 
+// Led calls fn for every group that this node leads, with the term.
+func (w *Worker) Led(fn func(p ring.PartitionID, term uint64)) {
+	for _, g := range w.order {
+		if g.rep.Leading() {
+			fn(g.id, g.rep.Term())
+		}
+	}
+}
+
 // GroupStatus is a replica as operators see it.
 type GroupStatus struct {
 	Partition ring.PartitionID
