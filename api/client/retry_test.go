@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,12 +17,11 @@ import (
 
 // failFirst makes a node answer its first n requests for keys with fail, and returns how to count those seen.
 func failFirst(node *clienttest.Node, n int, fail http.HandlerFunc) (seen func() int) {
-	left := n
+	var asked atomic.Int64 // requests come on several connections
 	node.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-		if left == 0 || !strings.HasPrefix(r.URL.Path, api.PathKV) {
+		if !strings.HasPrefix(r.URL.Path, api.PathKV) || asked.Add(1) > int64(n) && n >= 0 {
 			return false
 		}
-		left--
 		fail(w, r)
 		return true
 	})
