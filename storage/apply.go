@@ -5,8 +5,21 @@ import (
 	"slices"
 )
 
+// blocked is the answer to a plain write of a key on which a transaction holds a lock, shared or not (R5): nothing was
+// done, and nothing is remembered of it.
+func (p *Partition) blocked(key []byte) (Result, bool) {
+	holder, locked := p.locks.Holder(ItemSpace, key, true, TxnID{})
+	if !locked {
+		return Result{}, false
+	}
+	return Result{Status: StatusBlocked, Txn: &TxnReply{Kind: ReplyBlocked, Holder: holder}}, true
+}
+
 func (p *Partition) put(b Batch, c *Command) (Result, error) {
-	old, err := lookup(b, p.id, c.Key)
+	if res, blocked := p.blocked(c.Key); blocked {
+		return res, nil
+	}
+	old, err := p.lookup(b, c.Key)
 	if err != nil {
 		return Result{}, err
 	}
@@ -45,7 +58,10 @@ func (p *Partition) deadlineOf(c *Command, old *record) Millis {
 }
 
 func (p *Partition) delete(b Batch, c *Command) (Result, error) {
-	old, err := lookup(b, p.id, c.Key)
+	if res, blocked := p.blocked(c.Key); blocked {
+		return res, nil
+	}
+	old, err := p.lookup(b, c.Key)
 	if err != nil {
 		return Result{}, err
 	}
@@ -61,15 +77,20 @@ func (p *Partition) delete(b Batch, c *Command) (Result, error) {
 	return Result{Status: StatusDeleted, Version: p.meta.Revision}, nil
 }
 
-// expire removes, in order of their deadlines, the first keys whose deadline the clock has reached. Until it is
-// applied an expired key is as present as any other: only entries change what is visible.
+// expire removes, in order of their deadlines, the first keys whose deadline the clock has reached, as many as fit its
+// budget. Until it is
+// applied an expired key is as present as any other: only entries change what is visible. A locked key waits for its lock,
+// so that a key that was there at the vote is there at the decision.
 func (p *Partition) expire(b Batch, c *Command) (Result, error) {
 	due, err := p.due(b, int(min(c.Limit, MaxExpire)))
 	if err != nil {
 		return Result{}, err
 	}
-	for _, d := range due {
-		old, err := lookup(b, p.id, d.key)
+	removed := uint32(0)
+	for g := newBudget(b, len(due), sweepBytes); !g.spent(); g.left-- {
+		d := due[removed]
+		removed++
+		old, err := p.lookup(b, d.key)
 		if err != nil {
 			return Result{}, err
 		}
@@ -80,11 +101,11 @@ func (p *Partition) expire(b Batch, c *Command) (Result, error) {
 			return Result{}, err
 		}
 	}
-	if p.next, err = firstDeadline(b, p.id, p.next); err != nil {
+	if err := p.findNext(b); err != nil {
 		return Result{}, err
 	}
-	res := Result{Status: StatusExpired, Count: uint32(len(due))}
-	if len(due) > 0 {
+	res := Result{Status: StatusExpired, Count: removed}
+	if removed > 0 {
 		res.Version = p.meta.Revision
 	}
 	return res, nil
@@ -108,10 +129,41 @@ func (p *Partition) due(r Reader, limit int) ([]dueKey, error) {
 		if err != nil {
 			return false, err
 		}
-		due = append(due, dueKey{at, slices.Clone(key)})
+		if _, locked := p.blocked(key); !locked {
+			due = append(due, dueKey{at, slices.Clone(key)})
+		}
 		return len(due) < limit, nil
 	})
 	return due, err
+}
+
+// findNext makes p.next exact: the first deadline of a key that is not locked. Those of locked keys before it come back
+// with the next release.
+func (p *Partition) findNext(r Reader) error {
+	if p.next == noDeadline {
+		return nil
+	}
+	from := expiryKey(p.id, p.next, nil)
+	p.next = noDeadline
+	_, end := columnRange(p.id, colExpiry)
+	return r.Scan(from, end, true, func(k, _ []byte) (bool, error) {
+		at, key, err := splitExpiryKey(k)
+		if err != nil {
+			return false, err
+		}
+		if _, locked := p.blocked(key); locked {
+			p.skipped = min(p.skipped, at)
+			return true, nil
+		}
+		p.next = at
+		return false, nil
+	})
+}
+
+// unskip lets the next expire look at keys that were locked, and the next lapse at leases that were named.
+func (p *Partition) unskip() {
+	p.next, p.skipped = min(p.next, p.skipped), noDeadline
+	p.leases.unskip()
 }
 
 // firstDeadline returns the first deadline at or after from.
@@ -131,7 +183,17 @@ func firstDeadline(r Reader, id PartitionID, from Millis) (Millis, error) {
 
 // lookup returns the record of key, the zero record where it is absent. It aliases what r handed out.
 func lookup(r Reader, id PartitionID, key []byte) (record, error) {
-	cell, err := r.Get(appendDataKey(make([]byte, 0, prefixBytes+len(key)), id, key))
+	return recordUnder(r, appendDataKey(make([]byte, 0, prefixBytes+len(key)), id, key))
+}
+
+// lookup does the same without memory of its own.
+func (p *Partition) lookup(r Reader, key []byte) (record, error) {
+	p.buf.key = appendDataKey(p.buf.key[:0], p.id, key)
+	return recordUnder(r, p.buf.key)
+}
+
+func recordUnder(r Reader, dataKey []byte) (record, error) {
+	cell, err := r.Get(dataKey)
 	if err != nil {
 		if errors.Is(err, ErrNotFound) {
 			return record{}, nil

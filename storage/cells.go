@@ -17,13 +17,12 @@ func (p *Partition) replace(b Batch, key []byte, old, rec *record) error {
 	}
 	p.meta.Bytes += uint64(len(key)) + rec.length
 	p.meta.Keys++
+	p.meta.Longest = max(p.meta.Longest, rec.length)
+	p.recorder.put(p.meta.Applied, key, rec)
 
-	dataKey := appendDataKey(make([]byte, 0, prefixBytes+len(key)), p.id, key)
-	size := recordHeadMax
-	if !rec.split {
-		size += len(rec.inline)
-	}
-	return b.Set(dataKey, appendRecord(make([]byte, 0, size), rec))
+	p.buf.key = appendDataKey(p.buf.key[:0], p.id, key)
+	p.buf.cell = appendRecord(p.buf.cell[:0], rec)
+	return b.Set(p.buf.key, p.buf.cell)
 }
 
 // remove deletes an existing key as one change of its own.
@@ -38,7 +37,12 @@ func (p *Partition) remove(b Batch, key []byte, old *record) error {
 	p.meta.LastRemoval = p.meta.Revision
 	p.meta.Keys--
 	p.meta.Bytes -= uint64(len(key)) + old.length
-	return b.Delete(appendDataKey(nil, p.id, key))
+	if p.meta.Keys == 0 {
+		p.meta.Longest = 0
+	}
+	p.recorder.remove(p.meta.Applied, key, p.meta.Revision)
+	p.buf.key = appendDataKey(p.buf.key[:0], p.id, key)
+	return b.Delete(p.buf.key)
 }
 
 // moveDeadline keeps the expiry index in step with a record's deadline.
@@ -85,10 +89,14 @@ const maxChunks = (MaxValueBytes + MaxCellBytes - 1) / MaxCellBytes
 // writeCost bounds one Set or Delete under a key of n bytes, the value apart.
 func writeCost(n int) int { return prefixBytes + 8 + n + WriteOverhead }
 
-// ApplyCost is an upper bound of what applying an entry adds to Batch.Size, Flush apart. A proposer refuses an entry
+// ApplyCost is an upper bound of what applying an entry next adds to Batch.Size, Flush apart: of a commit it depends on
+// the record that it meets. A proposer refuses an entry
 // whose cost and FlushCost pass Engine.MaxBatchBytes; a worker commits before an entry that does not fit beside what
 // its batch holds and the flushes still due.
-func ApplyCost(data []byte) int {
+func (p *Partition) ApplyCost(data []byte) int {
+	if len(data) > 1 && isTxnKind(Kind(data[1])) {
+		return p.txnCost(data)
+	}
 	c, err := DecodeCommand(data)
 	if err != nil || !c.valid() {
 		return 0
@@ -101,7 +109,14 @@ func ApplyCost(data []byte) int {
 	case KindDelete:
 		return (2 + maxChunks) * writeCost(len(c.Key))
 	case KindExpire:
-		return int(min(c.Limit, MaxExpire)) * (2 + maxChunks) * writeCost(MaxKeyBytes)
+		most := (2 + maxChunks) * writeCost(MaxKeyBytes) // of one key
+		return min(int(min(c.Limit, MaxExpire))*most, sweepBytes+most)
+	case KindSweep:
+		return p.sweepCost(int(min(c.Limit, MaxSweep)))
+	case KindLapse:
+		return int(min(c.Limit, MaxLapse)) * leaseCost(MaxKeyBytes)
+	case KindAcquire, KindCancel, KindRenew, KindRelease:
+		return leaseCost(len(c.Lease.Name))
 	}
 	return 0
 }

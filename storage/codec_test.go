@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -27,7 +28,7 @@ func commands() []storage.Command {
 }
 
 func TestCommandRoundTrip(t *testing.T) {
-	for _, c := range commands() {
+	for _, c := range append(commands(), leaseCommands()...) {
 		b := storage.AppendCommand([]byte("before"), &c)
 		got, err := storage.DecodeCommand(b[len("before"):])
 		if err != nil {
@@ -76,9 +77,24 @@ func TestResultRoundTrip(t *testing.T) {
 	})
 }
 
+func TestLeaseResultRoundTrip(t *testing.T) {
+	for _, r := range leaseReplies() {
+		want := storage.Result{Status: storage.StatusLease, Lease: &r}
+		b := storage.AppendResult(nil, want)
+		if got, err := storage.DecodeResult(b); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+		for i := range b {
+			if _, err := storage.DecodeResult(b[:i]); !errors.Is(err, storage.ErrMalformed) {
+				t.Errorf("the first %d of %d bytes: %v", i, len(b), err)
+			}
+		}
+	}
+}
+
 // FuzzCommand: what decodes is the one encoding of its command, and applies or is refused without a fault.
 func FuzzCommand(f *testing.F) {
-	for _, c := range commands() {
+	for _, c := range slices.Concat(commands(), txnCommands(), leaseCommands()) {
 		f.Add(storage.AppendCommand(nil, &c))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -89,6 +105,8 @@ func FuzzCommand(f *testing.F) {
 			}
 		} else if again := storage.AppendCommand(nil, &c); !bytes.Equal(again, b) {
 			t.Fatalf("%x decodes to what encodes as %x", b, again)
+		} else {
+			checkKeys(t, &c, b)
 		}
 		applyFuzzed(t, b)
 	})
@@ -98,6 +116,12 @@ func FuzzCommand(f *testing.F) {
 func FuzzResult(f *testing.F) {
 	f.Add(storage.AppendResult(nil, storage.Result{}))
 	f.Add(storage.AppendResult(nil, storage.Result{Status: storage.StatusExpired, Version: 1 << 52, Count: 1<<32 - 1}))
+	for _, r := range txnReplies() {
+		f.Add(storage.AppendResult(nil, storage.Result{Status: storage.StatusTxn, Txn: &r}))
+	}
+	for _, r := range leaseReplies() {
+		f.Add(storage.AppendResult(nil, storage.Result{Status: storage.StatusLease, Lease: &r}))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := storage.DecodeResult(b)
 		if err != nil {
@@ -136,4 +160,24 @@ func FuzzSnapshot(f *testing.F) {
 			t.Fatalf("installed %+v, verified %+v", got, meta)
 		}
 	})
+}
+
+func TestNeedsSpace(t *testing.T) {
+	for kind, want := range map[storage.Kind]bool{
+		storage.KindPut: true, storage.KindPrepare: true, storage.KindSingle: true, storage.KindAcquire: true,
+		storage.KindRenew: false, storage.KindRelease: false, storage.KindCancel: false, storage.KindLapse: false,
+		storage.KindDelete: false, storage.KindExpire: false, storage.KindCommit: false, storage.KindAbort: false,
+	} {
+		if got := storage.NeedsSpace([]byte{1, byte(kind), 0}); got != want {
+			t.Errorf("kind %d: %t", kind, got)
+		}
+	}
+	for _, c := range commands() {
+		if got := storage.NeedsSpace(storage.AppendCommand(nil, &c)); got != (c.Kind == storage.KindPut) {
+			t.Errorf("kind %d: %t", c.Kind, got)
+		}
+	}
+	if storage.NeedsSpace(nil) || storage.NeedsSpace([]byte{1}) {
+		t.Error("what is no command needs no space")
+	}
 }

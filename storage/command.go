@@ -36,8 +36,12 @@ const (
 	putFlags       = conditionFlags | flagKeepTTL | flagTTL | flagContentType
 )
 
-// AppendCommand appends the encoding of c to dst. Fields that c.Kind has no use for are left out.
+// AppendCommand appends the encoding of c to dst. Fields that c.Kind has no use for are left out. A transaction command has
+// its Txn, a prepare and a single its Prepare, a command about a lease its Lease.
 func AppendCommand(dst []byte, c *Command) []byte {
+	if dst == nil && c.Txn != nil {
+		dst = make([]byte, 0, c.Txn.size())
+	}
 	dst = append(dst, commandFormat, byte(c.Kind))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(c.Clock))
 	switch c.Kind {
@@ -45,8 +49,14 @@ func AppendCommand(dst []byte, c *Command) []byte {
 		return appendPut(dst, c)
 	case KindDelete:
 		return appendCondition(appendBytes(append(dst, conditionBits(&c.Cond)), c.Key), &c.Cond)
-	case KindExpire:
+	case KindExpire, KindSweep, KindLapse:
 		return binary.AppendUvarint(dst, uint64(c.Limit))
+	}
+	if isTxnKind(c.Kind) {
+		return appendTxn(dst, c.Kind, c.Txn)
+	}
+	if isLeaseKind(c.Kind) {
+		return appendLeaseCommand(dst, c.Kind, c.Lease)
 	}
 	return dst
 }
@@ -57,6 +67,21 @@ func StampClock(b []byte, clock Millis) {
 	if len(b) >= clockOffset+8 {
 		binary.BigEndian.PutUint64(b[clockOffset:], uint64(clock))
 	}
+}
+
+// NeedsSpace reports whether an encoded command may add more to the disk than a few cells of bookkeeping. A prepare that
+// DenyCommand has stamped does not.
+func NeedsSpace(cmd []byte) bool {
+	if len(cmd) < clockOffset {
+		return false
+	}
+	switch Kind(cmd[1]) {
+	case KindPut, KindAcquire:
+		return true
+	case KindPrepare, KindSingle:
+		return len(cmd) <= denyOffset || Reason(cmd[denyOffset]) == NoReason
+	}
+	return false
 }
 
 func appendPut(dst []byte, c *Command) []byte {
@@ -116,7 +141,7 @@ func appendVersions(dst []byte, vs []Version) []byte {
 	return dst
 }
 
-// DecodeCommand decodes what AppendCommand made. Key and Value alias b. Anything else is ErrMalformed: an unknown format,
+// DecodeCommand decodes what AppendCommand made. Byte slices alias b. Anything else is ErrMalformed: an unknown format,
 // kind or flag, trailing bytes, a second encoding of the same command.
 func DecodeCommand(b []byte) (Command, error) {
 	d := decoder{b: b}
@@ -131,15 +156,26 @@ func DecodeCommand(b []byte) (Command, error) {
 		flags := d.flags(conditionFlags)
 		c.Key = d.bytes()
 		d.condition(flags, &c.Cond)
-	case KindExpire:
+	case KindExpire, KindSweep, KindLapse:
 		c.Limit = d.uint32()
 	default:
-		d.fail(errors.New("unknown kind"))
+		d.rest(&c)
 	}
 	if err := d.finish(); err != nil {
 		return Command{}, malformed("command", err)
 	}
 	return c, nil
+}
+
+func (d *decoder) rest(c *Command) {
+	switch {
+	case isTxnKind(c.Kind):
+		c.Txn = d.txn(c.Kind)
+	case isLeaseKind(c.Kind):
+		c.Lease = d.leaseCommand(c.Kind)
+	default:
+		d.fail(errKind)
+	}
 }
 
 func (d *decoder) put(c *Command) {
@@ -207,7 +243,7 @@ func (c *Command) valid() bool {
 		return false
 	}
 	switch c.Kind {
-	case KindExpire:
+	case KindExpire, KindSweep, KindLapse:
 		return true
 	case KindPut:
 		return validKey(c.Key) && len(c.Value) <= MaxValueBytes && len(c.ContentType) <= MaxContentTypeBytes &&
@@ -215,7 +251,10 @@ func (c *Command) valid() bool {
 	case KindDelete:
 		return validKey(c.Key)
 	}
-	return false
+	if isLeaseKind(c.Kind) {
+		return c.validLease()
+	}
+	return c.Txn != nil && c.validTxn()
 }
 
 func validKey(key []byte) bool { return len(key) > 0 && len(key) <= MaxKeyBytes }

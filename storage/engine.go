@@ -6,8 +6,9 @@ const (
 	MinKeyBytes = 2
 	// MaxEngineKeyBytes is the length of the longest engine key.
 	MaxEngineKeyBytes = 4096
-	// MaxCellBytes is the length of the longest value under one engine key. Longer values are split by the partition.
-	MaxCellBytes = 512 << 10
+	// MaxCellBytes is the length of the longest value under one engine key. Longer values are split by the partition, so
+	// that an engine has to deal with nothing large.
+	MaxCellBytes = 32 << 10
 	// WriteOverhead is what Batch.Size counts for each Set and Delete beside the lengths of key and value.
 	WriteOverhead = 128
 )
@@ -15,7 +16,7 @@ const (
 // Reader reads one consistent state of an Engine. Byte slices that it hands out are valid only until the callback
 // returns (Scan) or until the reader is closed (Get); copy what is kept. They must not be written to.
 type Reader interface {
-	// Get returns the value of key, or ErrNotFound.
+	// Get returns the value of key, or ErrNotFound. It does not keep the key.
 	Get(key []byte) ([]byte, error)
 	// Scan calls fn in byte order for every key in [start, end) until fn returns false or an error.
 	// A nil end means no upper bound. With keysOnly values are not read and value is nil. fn may call Get and Scan,
@@ -30,7 +31,7 @@ type View interface {
 	Close()
 }
 
-// Batch is one atomic, durable write. Its reads see its own writes. It must be ended by exactly one of Commit and
+// Batch is one atomic write. Its reads see its own writes. It must be ended by exactly one of Commit and
 // Discard; Discard after either does nothing. An Engine has at most one open Batch at a time (its one writer).
 type Batch interface {
 	Reader
@@ -42,12 +43,14 @@ type Batch interface {
 	// Size is what the batch holds so far: for every Set and Delete the lengths of key and value and WriteOverhead,
 	// rewritten keys counted again.
 	Size() int
-	// Commit returns after all writes are on disk (fsync), or an error after which the engine must not be used again.
+	// Commit makes all writes visible, to every view opened from then on; Engine.Sync makes them durable. After an error
+	// the engine must not be used again.
 	Commit() error
 	Discard()
 }
 
-// Engine is an ordered map of bytes that a node keeps all its replicas' state in.
+// Engine is an ordered map of bytes that a node keeps all its replicas' state in. After a crash it holds what it held after
+// some commit: the last one, or an earlier one, but never one before the last Sync that returned, or before the last Open.
 type Engine interface {
 	// View opens a consistent view of everything committed so far.
 	View() View
@@ -57,5 +60,9 @@ type Engine interface {
 	MaxBatchBytes() int
 	// DiskBytes is what the engine occupies on disk, 0 in memory.
 	DiskBytes() int64
+	// Sync returns after everything that was committed is on disk (fsync), or an error after which the engine must not be
+	// used again: what is durable is then not known. No batch is open. It belongs to the one writer.
+	Sync() error
+	// Close syncs, unless the engine failed, and gives the storage back.
 	Close() error
 }

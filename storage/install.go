@@ -28,6 +28,7 @@ func (s installState) String() string {
 
 // Installer replaces a partition's state by a snapshot, one bounded batch a Step. Until it is done the partition cannot
 // be opened, and a crash at any point leaves the name of the spool in PendingInstall: begin again with a new Installer.
+// The end is durable after the next Engine.Sync; a crash before may leave any earlier step, or none.
 type Installer struct {
 	engine  Engine
 	id      PartitionID

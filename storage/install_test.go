@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"testing"
 
@@ -40,8 +41,8 @@ func finish(t *testing.T, s stepper) (steps int) {
 	return steps
 }
 
-// TestCrashAtEveryStep kills an install and a drop at each commit, whether the commit was durable or not, and redoes
-// it. Until it is done the partition cannot be opened; its neighbours never change.
+// TestCrashAtEveryStep kills an install and a drop at each commit, whether the commit was made or not, with the power or
+// only the process, and redoes it. Until it is done the partition cannot be opened; its neighbours never change.
 func TestCrashAtEveryStep(t *testing.T) {
 	source := filled(t, 5, memdb.New(), 5, 'n')
 	source.must(source.p.SetConf(100, 9, []byte("conf")))
@@ -58,20 +59,29 @@ func TestCrashAtEveryStep(t *testing.T) {
 	}
 	for name, begin := range begin {
 		for _, fault := range []memdb.Fault{memdb.FaultLost, memdb.FaultKept} {
-			for n := uint64(1); ; n++ {
-				if !crashAt(t, fmt.Sprintf("%s, fault %d at commit %d", name, fault, n), begin, fault, n, snapshot) {
-					if n < 3 {
-						t.Fatalf("%s took %d steps only", name, n)
-					}
-					break
-				}
+			for cut := range uint64(4) {
+				crashEverywhere(t, name, begin, fault, cut, snapshot)
 			}
 		}
 	}
 }
 
+// crashEverywhere crashes an operation at each of its commits; cut 0 is a kill, others are power cuts by that seed.
+func crashEverywhere(t *testing.T, name string, begin func(storage.Engine) stepper, fault memdb.Fault, cut uint64, snapshot []byte) {
+	t.Helper()
+	for n := uint64(1); ; n++ {
+		what := fmt.Sprintf("%s, fault %d at commit %d, cut %d", name, fault, n, cut)
+		if !crashAt(t, what, begin, fault, cut, n, snapshot) {
+			if n < 3 {
+				t.Fatalf("%s took %d steps only", name, n)
+			}
+			return
+		}
+	}
+}
+
 // crashAt returns false when the operation ended before its commit n.
-func crashAt(t *testing.T, what string, begin func(storage.Engine) stepper, fault memdb.Fault, n uint64, snapshot []byte) bool {
+func crashAt(t *testing.T, what string, begin func(storage.Engine) stepper, fault memdb.Fault, cut, n uint64, snapshot []byte) bool {
 	t.Helper()
 	disk := memdb.NewDisk()
 	e := openDisk(t, disk, memdb.Options{})
@@ -103,7 +113,11 @@ func crashAt(t *testing.T, what string, begin func(storage.Engine) stepper, faul
 	if _, err := s.Step(); err == nil {
 		t.Fatalf("%s: a step after a failed one", what)
 	}
-	disk.Crash()
+	if cut == 0 {
+		disk.Kill()
+	} else {
+		disk.Crash(rand.New(rand.NewPCG(cut, n)))
+	}
 	e = openDisk(t, disk, memdb.Options{})
 	checkPending(t, what, e, s)
 	finish(t, begin(e))

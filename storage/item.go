@@ -82,7 +82,10 @@ func appendRecord(dst []byte, r *record) []byte {
 }
 
 // recordHeadMax is more than the longest head of an item record.
-const recordHeadMax = 64 + MaxContentTypeBytes
+const (
+	recordFixedMax = 64 // the content type apart
+	recordHeadMax  = recordFixedMax + MaxContentTypeBytes
+)
 
 // value returns a copy of the whole value of key.
 func (r *record) value(from Reader, id PartitionID, key []byte) ([]byte, error) {

@@ -6,17 +6,27 @@ import "encoding/binary"
 type column uint8
 
 const (
-	colMeta     column = 0x00 // bookkeeping of this replica; never part of a snapshot
-	colData     column = 0x10 // [key] → item
-	colOverflow column = 0x18 // [key][chunk u32 BE] → the next bytes of a value longer than one cell
-	colExpiry   column = 0x20 // [deadline u64 BE][key] → nothing
-	// 0x30 and up: locks, transaction records, watch history.
+	colMeta       column = 0x00 // bookkeeping of this replica; never part of a snapshot
+	colData       column = 0x10 // [key] → item
+	colOverflow   column = 0x18 // [key][chunk u32 BE] → the next bytes of a value longer than one cell
+	colExpiry     column = 0x20 // [deadline u64 BE][key] → nothing
+	colTxn        column = 0x30 // [node u32 BE][incarnation u32 BE][seq u64 BE] → transaction record
+	colTxnBody    column = 0x31 // [node][incarnation][seq][chunk u32 BE] → the next bytes of a record's long body
+	colMarks      column = 0x34 // [node u32 BE] → closed, forgotten; [node][incarnation u32 BE] → mark
+	colToken      column = 0x38 // [hash, 16 bytes] → idempotency token's record
+	colAnswer     column = 0x39 // [hash][chunk u32 BE] → the next bytes of its long answer
+	colTokenDue   column = 0x3A // [due u64 BE][hash] → nothing
+	colLease      column = 0x40 // [name] → lease
+	colWaiter     column = 0x41 // [node u32 BE][incarnation u32 BE][number u64 BE] → who waits for a lease
+	colWaiterDone column = 0x42 // [node][incarnation][number] → until when it is remembered that the waiter has ended
+	colLeaseDue   column = 0x43 // [time u64 BE][kind u8][name, or waiter] → nothing
 )
 
 // The keys of the meta column.
 const (
 	metaRecord = 'm' // → Meta
 	metaMarker = 'p' // → an unfinished install or drop
+	metaLog    = 'l' // of MetaPartition: → the last record known to be in the node's raft log; the node's, not the replica's
 )
 
 const prefixBytes = 3 // [partition u16 BE][column u8]

@@ -6,19 +6,20 @@ import (
 	"slices"
 )
 
-const metaFormat = 1
+// Format 1 had no Longest.
+const metaFormat = 2
 
 // MaxConfBytes is the length of the longest raft configuration that a partition keeps.
 // It has room for about a thousand members: every node of a cluster is one of the metadata group.
 const MaxConfBytes = 8 << 10
 
 // FlushCost is an upper bound of what one Partition.Flush adds to Batch.Size.
-const FlushCost = MaxConfBytes + 256 + WriteOverhead
+const FlushCost = MaxConfBytes + 256 + WriteOverhead + maxDirty*markCost
 
 func appendMeta(dst []byte, m *Meta) []byte {
 	dst = append(dst, metaFormat)
 	for _, v := range [...]uint64{
-		m.Applied, m.AppliedTerm, uint64(m.Revision), uint64(m.LastRemoval), uint64(m.Clock), m.Keys, m.Bytes,
+		m.Applied, m.AppliedTerm, uint64(m.Revision), uint64(m.LastRemoval), uint64(m.Clock), m.Keys, m.Bytes, m.Longest,
 	} {
 		dst = binary.AppendUvarint(dst, v)
 	}
@@ -28,7 +29,8 @@ func appendMeta(dst []byte, m *Meta) []byte {
 // decodeMeta returns a Meta that owns its memory.
 func decodeMeta(b []byte) (Meta, error) {
 	d := decoder{b: b}
-	if d.byte() != metaFormat {
+	format := d.byte()
+	if format != 1 && format != metaFormat {
 		d.fail(errBadFormat)
 	}
 	m := Meta{
@@ -39,6 +41,9 @@ func decodeMeta(b []byte) (Meta, error) {
 		Clock:       Millis(d.uvarint()),
 		Keys:        d.uvarint(),
 		Bytes:       d.uvarint(),
+	}
+	if m.Longest = min(m.Bytes, MaxValueBytes); format == metaFormat {
+		m.Longest = d.uvarint()
 	}
 	if conf := d.bytes(); len(conf) > 0 {
 		m.Conf = slices.Clone(conf)
@@ -72,6 +77,9 @@ func Partitions(r Reader) ([]PartitionID, error) {
 				return false, corruptf("engine key of %d bytes", len(k))
 			}
 			id := PartitionID(binary.BigEndian.Uint16(k))
+			if id == MetaPartition && k[prefixBytes-1] == byte(colMeta) && k[prefixBytes] == metaLog {
+				return true, nil
+			}
 			ids = append(ids, id)
 			next, more = id+1, id != MetaPartition
 			return false, nil

@@ -264,7 +264,7 @@ func (r *replica) applyAll(entries [][]byte) {
 		r.must(b.Commit())
 	}
 	for _, data := range entries {
-		if b.Size()+storage.ApplyCost(data)+storage.FlushCost > r.e.MaxBatchBytes() {
+		if b.Size()+r.p.ApplyCost(data)+storage.FlushCost > r.e.MaxBatchBytes() {
 			commit()
 			b = r.e.Batch()
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/ringkv/ringkv/ring"
 )
 
 const noDeadline = Millis(math.MaxUint64)
@@ -15,9 +17,23 @@ type Partition struct {
 	id    PartitionID
 	meta  Meta
 	dirty bool   // meta differs from what the engine holds
-	next  Millis // no deadline lies before it; exact after opening and after every expire
+	next  Millis // no deadline lies before it, locked keys apart; exact after opening and after every expire
 	err   error  // why this Partition can no longer be used
+
+	txns      txnIndex
+	locks     LockTable
+	skipped   Millis // an expire left a key with this deadline, the first, because it was locked
+	nextToken Millis // no token record is to be removed before; exact after opening and after every sweep
+	alarms    uint64
+	leases    leaseIndex
+
+	ring     *ring.Ring // of the last prepare
+	buf      scratch
+	recorder recorder
 }
+
+// scratch is memory for what the engine reads at once and does not keep: keys, and cells to set.
+type scratch struct{ key, cell, body []byte }
 
 // OpenPartition reads a partition's bookkeeping; one that was never written is empty, with Applied 0. It returns
 // ErrPending while an install or a drop is unfinished, ErrCorrupt where the bookkeeping does not decode.
@@ -33,11 +49,25 @@ func OpenPartition(r Reader, id PartitionID) (*Partition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
 	}
-	p := &Partition{id: id, meta: meta}
-	if p.next, err = firstDeadline(r, id, 0); err != nil {
+	p := &Partition{id: id, meta: meta, skipped: noDeadline}
+	if err := p.load(r); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
 	}
 	return p, nil
+}
+
+// load reads what is kept in memory beside the bookkeeping.
+func (p *Partition) load(r Reader) (err error) {
+	if p.next, err = firstDeadline(r, p.id, 0); err != nil {
+		return err
+	}
+	if p.nextToken, err = firstToken(r, p.id, 0); err != nil {
+		return err
+	}
+	if err := p.loadTxns(r); err != nil {
+		return err
+	}
+	return p.loadLeases(r)
 }
 
 // ID is the partition's id.
@@ -52,9 +82,24 @@ func (p *Partition) NextDeadline() (Millis, bool) {
 	return p.next, p.next != noDeadline
 }
 
+// Locks is who holds what as of the last entry applied.
+func (p *Partition) Locks() *LockTable { return &p.locks }
+
+// Open returns the transactions in doubt, those whose record is YES, in the order in which they became so.
+func (p *Partition) Open() []*OpenTxn {
+	open := make([]*OpenTxn, len(p.txns.yes))
+	for i, r := range p.txns.yes {
+		open[i] = r.open
+	}
+	return open
+}
+
+// Alarms counts the broken invariants that were met since the partition was opened: TxnReply.Alarm. It should be 0.
+func (p *Partition) Alarms() uint64 { return p.alarms }
+
 // Apply applies one log entry into b; index must be above the applied index (ErrOrder). Empty data only raises the
 // applied index, as does what is no valid command, which gives StatusInvalid: on every replica alike. The caller has
-// made sure that ApplyCost(data) fits b. Nothing of the entry survives unless Flush and Commit of the same batch follow.
+// made sure that p.ApplyCost(data) fits b. Nothing of the entry survives unless Flush and Commit of the same batch follow.
 func (p *Partition) Apply(b Batch, index, term uint64, data []byte) (Result, error) {
 	if err := p.advance(index, term); err != nil {
 		return Result{}, err
@@ -62,11 +107,14 @@ func (p *Partition) Apply(b Batch, index, term uint64, data []byte) (Result, err
 	if len(data) == 0 {
 		return Result{}, nil
 	}
+	if len(data) > 1 && Kind(data[1]) == KindPrepare && p.txns.mayKeep(len(data)) {
+		data = slices.Clone(data) // the decoded part will stay in memory: without the batch that the entry came in
+	}
 	c, err := DecodeCommand(data)
 	if err != nil || !c.valid() {
 		return Result{Status: StatusInvalid}, nil //nolint:nilerr // the same answer on every replica
 	}
-	res, err := p.dispatch(b, &c)
+	res, err := p.dispatch(b, &c, data)
 	if err != nil {
 		p.err = fmt.Errorf("apply partition %d index %d: %w", p.id, index, err)
 		return Result{}, p.err
@@ -94,7 +142,11 @@ func (p *Partition) Flush(b Batch) error {
 	if !p.dirty {
 		return nil
 	}
-	if err := b.Set(metaKey(p.id, metaRecord), appendMeta(nil, &p.meta)); err != nil {
+	err := p.flushMarks(b)
+	if err == nil {
+		err = b.Set(metaKey(p.id, metaRecord), appendMeta(nil, &p.meta))
+	}
+	if err != nil {
 		p.err = fmt.Errorf("flush partition %d: %w", p.id, err)
 		return p.err
 	}
@@ -113,8 +165,9 @@ func (p *Partition) advance(index, term uint64) error {
 	return nil
 }
 
-func (p *Partition) dispatch(b Batch, c *Command) (Result, error) {
+func (p *Partition) dispatch(b Batch, c *Command, data []byte) (Result, error) {
 	p.meta.Clock = max(p.meta.Clock, c.Clock)
+	p.recorder.begin(c)
 	switch c.Kind {
 	case KindPut:
 		return p.put(b, c)
@@ -122,6 +175,12 @@ func (p *Partition) dispatch(b Batch, c *Command) (Result, error) {
 		return p.delete(b, c)
 	case KindExpire:
 		return p.expire(b, c)
+	case KindSweep:
+		return p.sweep(b, c)
+	case KindLapse:
+		return p.lapse(b, c)
+	case KindAcquire, KindCancel, KindRenew, KindRelease:
+		return p.applyLease(b, c)
 	}
-	return Result{Status: StatusInvalid}, nil
+	return p.applyTxn(b, c, data[denyOffset:])
 }

@@ -56,9 +56,10 @@ func (r *replica) applyEntry(data []byte) storage.Result {
 	r.t.Helper()
 	b := r.e.Batch()
 	defer b.Discard()
+	bound := r.p.ApplyCost(data)
 	res, err := r.p.Apply(b, r.p.Meta().Applied+1, 1, data)
 	r.must(err)
-	if size, bound := b.Size(), storage.ApplyCost(data); size > bound {
+	if size := b.Size(); size > bound {
 		r.t.Fatalf("the entry added %d to the batch, ApplyCost says at most %d", size, bound)
 	}
 	before := b.Size()

@@ -7,22 +7,39 @@ import (
 
 const resultFormat = 1
 
-// AppendResult appends the encoding of r to dst.
+// hasReply tells which results carry a TxnReply.
+func (s Status) hasReply() bool { return s == StatusBlocked || s == StatusTxn }
+
+// AppendResult appends the encoding of r to dst. r.Txn is there exactly if the status is StatusBlocked or
+// StatusTxn, r.Lease if it is StatusLease.
 func AppendResult(dst []byte, r Result) []byte {
 	dst = append(dst, resultFormat, byte(r.Status))
 	dst = binary.AppendUvarint(dst, uint64(r.Version))
-	return binary.AppendUvarint(dst, uint64(r.Count))
+	dst = binary.AppendUvarint(dst, uint64(r.Count))
+	if r.Status.hasReply() {
+		dst = appendReply(dst, r.Txn)
+	}
+	if r.Status == StatusLease {
+		dst = appendLeaseReply(dst, r.Lease)
+	}
+	return dst
 }
 
-// DecodeResult decodes what AppendResult made; anything else is ErrMalformed.
+// DecodeResult decodes what AppendResult made; anything else is ErrMalformed. Byte slices alias b.
 func DecodeResult(b []byte) (Result, error) {
 	d := decoder{b: b}
 	if d.byte() != resultFormat {
 		d.fail(errBadFormat)
 	}
 	r := Result{Status: Status(d.byte()), Version: Version(d.uvarint()), Count: d.uint32()}
-	if r.Status > StatusExpired {
+	if r.Status > StatusLease {
 		d.fail(errors.New("unknown status"))
+	}
+	if r.Status.hasReply() {
+		r.Txn = d.reply()
+	}
+	if r.Status == StatusLease {
+		r.Lease = d.leaseReply()
 	}
 	if err := d.finish(); err != nil {
 		return Result{}, malformed("result", err)
@@ -47,6 +64,14 @@ func (s Status) String() string {
 		return "condition-failed"
 	case StatusExpired:
 		return "expired"
+	case StatusBlocked:
+		return "blocked"
+	case StatusTxn:
+		return "txn"
+	case StatusSwept:
+		return "swept"
+	case StatusLease:
+		return "lease"
 	}
 	return "unknown"
 }

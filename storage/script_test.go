@@ -28,7 +28,7 @@ func TestScripts(t *testing.T) {
 func runLine(t *testing.T, r *replica, d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "put", "delete", "expire":
-		return renderResult(r.apply(parseCommand(t, d)))
+		return renderTxnResult(r.apply(parseCommand(t, d)))
 	case "noop":
 		return renderResult(r.applyEntry(nil))
 	case "entry":

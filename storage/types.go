@@ -43,6 +43,27 @@ const (
 	KindPut     Kind = 1
 	KindDelete  Kind = 2
 	KindExpire  Kind = 3 // remove what expired up to Clock, at most Limit keys
+
+	// The commands of the commit protocol's section 2.
+	KindPrepare Kind = 4
+	KindSingle  Kind = 5
+	KindRefuse  Kind = 6
+	KindDecide  Kind = 7
+	KindPropose Kind = 8 // with the zero Ballot: PreCommit
+	KindInquire Kind = 9
+	KindCommit  Kind = 10
+	KindAbort   Kind = 11
+	KindMark    Kind = 12
+	KindClose   Kind = 13 // of ID.Node's incarnations below ID.Incarnation
+	KindForget  Kind = 14 // of the same
+	KindSweep   Kind = 15 // remove status stubs and idempotency records whose time is over, at most Limit
+
+	// The commands about leases, which clients call locks.
+	KindAcquire Kind = 16
+	KindCancel  Kind = 17 // the waiter has gone: it neither waits nor holds
+	KindRenew   Kind = 18
+	KindRelease Kind = 19
+	KindLapse   Kind = 20 // end leases and waits whose time is over at Clock, at most Limit
 )
 
 // Command is one entry of a partition's log, decoded.
@@ -57,7 +78,10 @@ type Command struct {
 	TTL         Millis // put: lives this long from Clock; 0 means for ever
 	KeepTTL     bool   // put: keep the deadline that the key has
 
-	Limit uint32 // expire
+	Limit uint32 // expire, sweep, lapse
+
+	Txn   *TxnCommand   // the transaction kinds; nil for the others
+	Lease *LeaseCommand // acquire, cancel, renew, release; nil for the others
 }
 
 // Status tells how a command ended.
@@ -66,12 +90,16 @@ type Status uint8
 // The statuses of a Result. The numbers travel between nodes: append only.
 const (
 	StatusInvalid         Status = 0
-	StatusCreated         Status = 1 // put: the key did not exist before
-	StatusReplaced        Status = 2 // put: it did
-	StatusDeleted         Status = 3 // delete: it existed
-	StatusAbsent          Status = 4 // delete: it did not; nothing changed
-	StatusConditionFailed Status = 5 // nothing changed; Version is the present one, 0 if absent
-	StatusExpired         Status = 6 // expire: Count keys removed
+	StatusCreated         Status = 1  // put: the key did not exist before
+	StatusReplaced        Status = 2  // put: it did
+	StatusDeleted         Status = 3  // delete: it existed
+	StatusAbsent          Status = 4  // delete: it did not; nothing changed
+	StatusConditionFailed Status = 5  // nothing changed; Version is the present one, 0 if absent
+	StatusExpired         Status = 6  // expire: Count keys removed
+	StatusBlocked         Status = 7  // put, delete, acquire, cancel, release: a transaction holds a lock; nothing changed, Txn.Holder names it
+	StatusTxn             Status = 8  // a transaction command: Txn has the reply
+	StatusSwept           Status = 9  // sweep: Count records removed
+	StatusLease           Status = 10 // a command about a lease: Lease has the reply; lapse: Count things ended
 )
 
 // Result is what applying a command answered. It is the same on every replica.
@@ -79,6 +107,8 @@ type Result struct {
 	Status  Status
 	Version Version
 	Count   uint32
+	Txn     *TxnReply   // StatusTxn, StatusBlocked
+	Lease   *LeaseReply // StatusLease
 }
 
 // Meta is a partition replica's bookkeeping; it changes in the same batch as the data it describes.
@@ -91,4 +121,5 @@ type Meta struct {
 	Clock       Millis  // the partition clock as of Applied
 	Keys        uint64  // live keys
 	Bytes       uint64  // their keys' and values' lengths
+	Longest     uint64  // no value is longer
 }

@@ -3,7 +3,7 @@ package storage
 import "fmt"
 
 // tally counts what a Meta says there is.
-type tally struct{ keys, bytes uint64 }
+type tally struct{ keys, bytes, longest uint64 }
 
 // add counts a cell with a whole engine key.
 func (t *tally) add(key, value []byte) error {
@@ -16,6 +16,7 @@ func (t *tally) add(key, value []byte) error {
 	}
 	t.keys++
 	t.bytes += uint64(len(key)-prefixBytes) + rec.length
+	t.longest = max(t.longest, rec.length)
 	return nil
 }
 
@@ -23,12 +24,17 @@ func (t *tally) matches(m *Meta) error {
 	if t.keys != m.Keys || t.bytes != m.Bytes {
 		return corruptf("%d keys of %d bytes, the bookkeeping says %d of %d", t.keys, t.bytes, m.Keys, m.Bytes)
 	}
+	if t.longest > m.Longest {
+		return corruptf("a value of %d bytes, the bookkeeping says at most %d", t.longest, m.Longest)
+	}
 	return nil
 }
 
 // Verify reads a whole partition and returns ErrCorrupt where it contradicts itself: keys or bytes that the bookkeeping
 // does not count, a value with missing parts, an expiry index that is not that of the records, cells that belong to no
-// key. It finds what an engine lost without noticing.
+// key; and likewise for transactions: records and tokens that do not decode or lack parts, locks that two of them hold (I12);
+// and for leases.
+// It finds what an engine lost without noticing.
 func Verify(r Reader, id PartitionID) error {
 	meta, err := ReadMeta(r, id)
 	if err != nil {
@@ -59,7 +65,13 @@ func (v *verifier) run(meta *Meta) error {
 	if err := v.count(colExpiry, v.deadlines); err != nil {
 		return err
 	}
-	return v.count(colOverflow, v.chunks)
+	if err := v.count(colOverflow, v.chunks); err != nil {
+		return err
+	}
+	if err := v.leases(meta); err != nil {
+		return err
+	}
+	return v.txns(meta)
 }
 
 func (v *verifier) record(k, cell []byte) (bool, error) {

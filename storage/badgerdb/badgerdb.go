@@ -29,8 +29,16 @@ const (
 	maxBatchBytes = memTableBytes*15/100 - 4096
 )
 
-// pageOutBytes is how much is committed before the memory of the log's mapping is given back.
-const pageOutBytes = 8 << 20
+// pageOutBytes is how much is committed before the memory of the log's mapping is given back; beginBytes before the disk
+// begins to write.
+const (
+	pageOutBytes = 8 << 20
+	beginBytes   = 1 << 20
+)
+
+// blockBytes is the size of a table's block. The longest cell with the longest key of a caller fits one: Badger builds
+// tables in memory, and for a cell over the block's size it takes three times the space.
+const blockBytes = storage.MaxCellBytes + 2<<10
 
 // commitKey holds the number of the last commit. It is shorter than any key of a caller.
 const commitKey = "\x00"
@@ -48,9 +56,12 @@ type Engine struct {
 	dir     string
 	db      *badger.DB
 	lock    *os.File
-	commit  uint64 // number of the last commit; used by the one writer
+	state   *stateFile
 	logs    *logSync
-	unpaged int // bytes committed since the log's memory was given back; used by the one writer
+	commit  uint64 // number of the last commit; used by the one writer, as are the next three
+	synced  uint64 // number of the last one that is durable
+	unbegun int    // bytes committed since the disk was last told to write them
+	unpaged int    // bytes committed since the log's memory was given back
 	failed  atomic.Bool
 	closed  atomic.Bool
 	writing atomic.Bool
@@ -61,9 +72,8 @@ var _ storage.Engine = (*Engine)(nil)
 // Open checks every file of the directory and opens it. A *CorruptError, which is a storage.ErrCorrupt, names the file
 // that is damaged or missing; nothing was then changed. ErrInUse if another Engine has the directory open.
 //
-// The last transaction of the log may be cut: a crash does that to a commit that was never reported. As damage to the
-// very end of the log looks the same, it too undoes the last commit, as a whole. The caller sees an older applied index
-// and repeats the entries from the raft log.
+// Commits that were not synced may be gone, the newest first: the caller sees an older applied index and repeats the
+// entries from the raft log. What is found is durable when Open returns.
 func Open(c Config) (*Engine, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -84,17 +94,25 @@ func (e *Engine) start(logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if e.state, err = openStateFile(e.dir, state{phase: phaseOpen, commit: last}); err != nil {
+		return err
+	}
+	if err := e.openBadger(logger, last); err != nil {
+		return errors.Join(err, e.state.close())
+	}
+	return nil
+}
+
+func (e *Engine) openBadger(logger *slog.Logger, last uint64) error {
+	var err error
 	if e.db, err = badger.Open(badgerOptions(e.dir, logger)); err != nil {
 		return err
 	}
 	if err := e.checkCommit(last); err != nil {
 		return errors.Join(err, e.db.Close())
 	}
-	e.commit = last
+	e.commit, e.synced = last, last
 	if e.logs, err = openLogSync(e.dir); err != nil {
-		return errors.Join(err, e.db.Close())
-	}
-	if err := writeState(e.dir, state{phase: phaseOpen, commit: last}); err != nil {
 		return errors.Join(err, e.db.Close())
 	}
 	return nil
@@ -117,7 +135,7 @@ func (e *Engine) checkCommit(want uint64) error {
 func badgerOptions(dir string, logger *slog.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithLogger(logAdapter{logger}).
-		WithSyncWrites(false).      // logSync does it
+		WithSyncWrites(false).      // Engine.Sync does it
 		WithDetectConflicts(false). // one writer
 		WithMetricsEnabled(false).
 		WithNumVersionsToKeep(1).
@@ -126,7 +144,8 @@ func badgerOptions(dir string, logger *slog.Logger) badger.Options {
 		// A block that fails Badger's own check counts as one without keys, in reads and in compactions. So it is not
 		// asked to: blocks are checked before Badger opens them, cells when they are read.
 		WithChecksumVerificationMode(options.NoVerification).
-		// Cells are at most half as long: nothing is ever in the value log.
+		WithBlockSize(blockBytes).
+		// Cells are shorter: nothing is ever in the value log.
 		WithValueThreshold(1 << 20).WithValueLogFileSize(1 << 20).
 		WithMemTableSize(memTableBytes).WithNumMemtables(1).
 		WithNumCompactors(2).
@@ -152,16 +171,46 @@ func (e *Engine) MaxBatchBytes() int { return maxBatchBytes }
 // Commits is the number of batches that were ever committed to the directory. It belongs to the one writer.
 func (e *Engine) Commits() uint64 { return e.commit }
 
-// Close writes what is in memory into tables and gives the directory back. No batch or view is open.
+// Sync is as storage.Engine says. That damage to what is durable is told from a torn end is noted after the logs are
+// synced: a crash in between promises less than there is.
+func (e *Engine) Sync() error {
+	switch {
+	case e.closed.Load():
+		return storage.ErrClosed
+	case e.failed.Load():
+		return storage.ErrFailed
+	case e.synced == e.commit:
+		return nil
+	}
+	err := e.logs.sync()
+	if err == nil {
+		err = e.state.write(state{phase: phaseOpen, commit: e.commit})
+	}
+	if err != nil {
+		e.failed.Store(true)
+		return fmt.Errorf("sync commit %d: %w: %w", e.commit, storage.ErrFailed, err)
+	}
+	e.synced, e.unbegun = e.commit, 0
+	if e.unpaged >= pageOutBytes {
+		e.unpaged = 0
+		pageOutLogs()
+	}
+	return nil
+}
+
+// Close syncs, writes what is in memory into tables and gives the directory back. No batch or view is open.
 func (e *Engine) Close() error {
-	if e.closed.Swap(true) {
+	if e.closed.Load() {
 		return nil
 	}
 	var err error
 	if !e.failed.Load() {
-		err = writeState(e.dir, state{phase: phaseClosing, commit: e.commit})
+		if err = e.Sync(); err == nil {
+			err = e.state.write(state{phase: phaseClosed, commit: e.commit})
+		}
 	}
-	if err := errors.Join(err, e.logs.close(), e.db.Close(), e.lock.Close()); err != nil {
+	e.closed.Store(true)
+	if err := errors.Join(err, e.logs.close(), e.db.Close(), e.state.close(), e.lock.Close()); err != nil {
 		return fmt.Errorf("close engine: %w", err)
 	}
 	return nil

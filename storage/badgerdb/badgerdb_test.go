@@ -3,6 +3,7 @@ package badgerdb_test
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -31,11 +32,23 @@ type fixture struct {
 	t       *testing.T
 	root    string
 	crashes int
+	durable map[string][]byte // the log files when they were last synced
+	rng     *rand.Rand
+}
+
+func newFixture(t *testing.T) *fixture {
+	return &fixture{t: t, root: t.TempDir(), rng: rand.New(rand.NewPCG(7, 8))}
 }
 
 func (f *fixture) dir() string { return filepath.Join(f.root, fmt.Sprint(f.crashes)) }
 
-func (f *fixture) Open() (storage.Engine, error) { return badgerdb.Open(config(f.dir())) }
+func (f *fixture) Open() (storage.Engine, error) {
+	e, err := badgerdb.Open(config(f.dir()))
+	if err != nil {
+		return nil, err
+	}
+	return &watched{e, f}, f.remember()
+}
 
 func (f *fixture) Crash(e storage.Engine) error {
 	from := f.dir()
@@ -49,5 +62,5 @@ func (f *fixture) Crash(e storage.Engine) error {
 func (f *fixture) Remove() { _ = os.RemoveAll(f.root) }
 
 func TestConformance(t *testing.T) {
-	enginetest.Run(t, func(t *testing.T) enginetest.Fixture { return &fixture{t: t, root: t.TempDir()} })
+	enginetest.Run(t, func(t *testing.T) enginetest.Fixture { return newFixture(t) })
 }

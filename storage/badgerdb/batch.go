@@ -21,7 +21,9 @@ func (b *batch) Set(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := b.txn.Set(slices.Clone(key), seal(key, value)); err != nil {
+	own := make([]byte, 0, len(key)+len(value)+sumBytes) // Badger keeps both until the commit
+	own = append(own, key...)
+	if err := b.txn.Set(own[:len(key):len(key)], appendSealed(own[len(key):], key, value)); err != nil {
 		return fmt.Errorf("set: %w", err)
 	}
 	b.size = size
@@ -63,16 +65,17 @@ func (b *batch) Commit() error {
 		err = b.txn.Commit()
 	}
 	if err == nil {
-		err = e.logs.sync()
+		err = e.logs.follow()
 	}
 	if err != nil {
 		e.failed.Store(true)
 		return fmt.Errorf("commit %d: %w: %w", e.commit+1, storage.ErrFailed, err)
 	}
 	e.commit++
-	if e.unpaged += b.size; e.unpaged >= pageOutBytes {
-		e.unpaged = 0
-		pageOutLogs()
+	e.unpaged += b.size
+	if e.unbegun += b.size; e.unbegun >= beginBytes {
+		e.unbegun = 0
+		e.logs.begin()
 	}
 	return nil
 }

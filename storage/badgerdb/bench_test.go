@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ringkv/ringkv/storage"
 	"github.com/ringkv/ringkv/storage/badgerdb"
@@ -77,16 +78,24 @@ func (p *putter) fill() {
 	}
 }
 
-// BenchmarkPut overwrites keys of 100,000 with 256 bytes each, 64 puts a batch. An operation is one put; CPU is of the
-// whole process, compactions included.
+// BenchmarkPut overwrites keys of 100,000 with 256 bytes each, 64 puts a batch, and syncs once a second as a node does. An
+// operation is one put; CPU is of the whole process, compactions included.
 func BenchmarkPut(b *testing.B) {
 	p := newPutter(b, b.TempDir())
 	p.fill()
 	keys := make([]int, 64)
 	b.ReportAllocs()
-	cpu := cpuTime()
+	cpu, synced := cpuTime(), time.Now()
+	var slowest time.Duration
 	b.ResetTimer()
 	for n := 0; n < b.N; n += len(keys) {
+		if begun := time.Now(); begun.Sub(synced) > time.Second {
+			if err := p.e.Sync(); err != nil {
+				b.Fatal(err)
+			}
+			synced = time.Now()
+			slowest = max(slowest, synced.Sub(begun))
+		}
 		for i := range keys {
 			keys[i] = rand.IntN(benchKeys)
 		}
@@ -94,6 +103,7 @@ func BenchmarkPut(b *testing.B) {
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(cpuTime()-cpu)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(slowest)/float64(time.Millisecond), "slowest-sync-ms")
 	b.ReportMetric(float64(residentKiB(b, "VmHWM"))/1024, "peak-MiB")
 	b.ReportMetric(float64(residentKiB(b, "VmRSS"))/1024, "rss-MiB")
 	if err := p.e.Close(); err != nil {

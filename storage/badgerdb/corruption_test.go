@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,8 +16,9 @@ import (
 	"github.com/ringkv/ringkv/storage/badgerdb"
 )
 
-// crashed makes a directory as a kill leaves it: commits 1 to 40 in two tables, 41 to 60 in the log.
-func crashed(t *testing.T) string {
+// crashed makes a directory as a kill leaves it: commits 1 to 40 in two tables, 41 to 60 in the log, all synced up to the
+// one given.
+func crashed(t *testing.T, synced uint64) string {
 	t.Helper()
 	root := t.TempDir()
 	dir := filepath.Join(root, "live")
@@ -26,6 +28,10 @@ func crashed(t *testing.T) string {
 		mustClose(t, e)
 	}
 	e := mustOpen(t, dir)
+	commitUpTo(t, e, synced)
+	if err := e.Sync(); err != nil {
+		t.Fatal(err)
+	}
 	commitUpTo(t, e, crashedCommits)
 	to := filepath.Join(root, "crashed")
 	if err := copyDir(dir, to); err != nil {
@@ -150,29 +156,46 @@ func (v *victim) files() string {
 // content returns a file up to its last byte that is not 0, or that was written.
 func content(t *testing.T, path string) []byte {
 	t.Helper()
-	f, err := os.Open(path)
+	b, err := readContent(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return b
+}
+
+func readContent(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	hole, err := f.Seek(0, seekHole)
 	if errors.Is(err, syscall.ENXIO) {
-		return nil // the file is empty
+		return nil, nil // the file is empty
 	}
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	b := make([]byte, hole)
 	if _, err := f.ReadAt(b, 0); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	return bytes.TrimRight(b, "\x00")
+	return bytes.TrimRight(b, "\x00"), nil
 }
 
-// TestFlippedBits flips single bits in every file that a crash leaves. Nothing but the last commit may go, and only with
-// damage to the log's last transaction; everything else is refused, or does no harm.
+// TestFlippedBits flips single bits in every file that a crash leaves. Nothing that was synced may go: it is refused, or
+// does no harm. What was not may go from the damaged commit on.
 func TestFlippedBits(t *testing.T) {
-	from := crashed(t)
+	t.Run("all synced", func(t *testing.T) {
+		flipBits(t, crashedCommits, "table refused", "manifest refused", "log refused", "log 60", "state refused")
+	})
+	t.Run("half synced", func(t *testing.T) {
+		flipBits(t, 50, "table refused", "manifest refused", "log refused", "log 60", "log 59", "log less", "state refused")
+	})
+}
+
+func flipBits(t *testing.T, synced uint64, want ...string) {
+	from := crashed(t, synced)
 	v := newVictim(t, from)
 	rng := rand.New(rand.NewPCG(1, 2))
 	ns, err := names(from)
@@ -190,8 +213,7 @@ func TestFlippedBits(t *testing.T) {
 			bit := rng.UintN(8)
 			v.flip(name, at, bit)
 			got := v.outcome(name)
-			judge(t, kind, name, at, got)
-			seen[kind+" "+got]++
+			seen[kind+" "+judge(t, kind, name, at, got, synced)]++
 			if got == "refused" {
 				v.flip(name, at, bit) // a refused open changes nothing
 			} else {
@@ -199,9 +221,9 @@ func TestFlippedBits(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"table refused", "manifest refused", "log refused", "log 59", "log 60", "state refused"} {
-		if seen[want] == 0 {
-			t.Errorf("no flip gave %q; got %v", want, seen)
+	for _, w := range want {
+		if seen[w] == 0 {
+			t.Errorf("no flip gave %q; got %v", w, seen)
 		}
 	}
 	t.Log(seen)
@@ -245,19 +267,25 @@ func positions(rng *rand.Rand, kind string, size int64) []int64 {
 	return at
 }
 
-func judge(t *testing.T, kind, name string, at int64, got string) {
+// judge says what an outcome is, having seen that it may be.
+func judge(t *testing.T, kind, name string, at int64, got string, synced uint64) string {
 	t.Helper()
-	switch {
-	case got == "refused" && kind != "other", got == "60" && (kind == "other" || kind == "log"):
-	case got == "59" && kind == "log":
-	default:
+	if got == "refused" && kind != "other" || got == "60" && (kind == "other" || kind == "log") {
+		return got
+	}
+	n, err := strconv.ParseUint(got, 10, 64)
+	if err != nil || kind != "log" || n < synced {
 		t.Errorf("%s: a flip at %d gave %s", name, at, got)
 	}
+	if n < crashedCommits-1 {
+		return "less"
+	}
+	return got
 }
 
 // TestMissingAndCutFiles removes and cuts every file that matters.
 func TestMissingAndCutFiles(t *testing.T) {
-	from := crashed(t)
+	from := crashed(t, crashedCommits)
 	v := newVictim(t, from)
 	ns, err := names(from)
 	if err != nil {
@@ -324,10 +352,10 @@ func TestCleanDirectory(t *testing.T) {
 
 // TestDamageWhileOpen damages a table under an open engine: the cell's own checksum and Scrub find it.
 func TestDamageWhileOpen(t *testing.T) {
-	v := newVictim(t, crashed(t))
+	v := newVictim(t, crashed(t, crashedCommits))
 	e := mustOpen(t, v.dir)
 	defer e.Close()
-	if err := e.Scrub(t.Context()); err != nil {
+	if err := e.Scrub(t.Context(), nil); err != nil {
 		t.Fatalf("scrub before: %v", err)
 	}
 	table, at := find(t, v.dir, string(numbered("value", 7)))
@@ -342,7 +370,7 @@ func TestDamageWhileOpen(t *testing.T) {
 		t.Errorf("scan: %v, want ErrCorrupt", err)
 	}
 	var ce *badgerdb.CorruptError
-	if err := e.Scrub(t.Context()); !errors.As(err, &ce) || ce.Path != v.path(table) {
+	if err := e.Scrub(t.Context(), nil); !errors.As(err, &ce) || ce.Path != v.path(table) {
 		t.Errorf("scrub: %v, want a CorruptError of %s", err, table)
 	}
 }

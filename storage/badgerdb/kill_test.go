@@ -16,6 +16,9 @@ import (
 // childDir is the variable that makes the test binary a process that commits to the directory it names until killed.
 const childDir = "RINGKV_TEST_BADGERDB_CHILD"
 
+// childFlushes is the variable that, if it is set, makes that process flush every few commits.
+const childFlushes = "RINGKV_TEST_BADGERDB_FLUSH"
+
 // childMain commits numbers from where the directory ends, several keys each, and prints each one that was committed.
 func childMain(dir string) {
 	e, err := badgerdb.Open(config(dir))
@@ -23,7 +26,7 @@ func childMain(dir string) {
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
-	for n := e.Commits() + 1; ; n++ {
+	for n := lastNumber(e) + 1; ; n++ {
 		b := e.Batch()
 		for _, prefix := range []string{"first", "second", "third"} {
 			if err := b.Set(numbered(prefix, n), numbered("value", n)); err != nil {
@@ -36,7 +39,29 @@ func childMain(dir string) {
 			os.Exit(1)
 		}
 		fmt.Println(n)
+		if os.Getenv(childFlushes) != "" && n%4 == 0 {
+			if err := e.Flush(); err != nil {
+				fmt.Println("error", err)
+				os.Exit(1)
+			}
+		}
 	}
+}
+
+// lastNumber is how many numbers a child committed.
+func lastNumber(e *badgerdb.Engine) uint64 {
+	v := e.View()
+	defer v.Close()
+	var n uint64
+	err := v.Scan([]byte("first"), []byte("firsu"), true, func(_, _ []byte) (bool, error) {
+		n++
+		return true, nil
+	})
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+	return n
 }
 
 func numbered(prefix string, n uint64) []byte {
@@ -45,11 +70,20 @@ func numbered(prefix string, n uint64) []byte {
 
 // TestKill kills a writing process again and again: every commit that it reported is there, whole, and at most one
 // more than it reported.
-func TestKill(t *testing.T) {
+func TestKill(t *testing.T) { killAgain(t, 6, 60) }
+
+// TestKillWhileFlushing does so with a process that begins a new log after every few commits.
+func TestKillWhileFlushing(t *testing.T) {
+	t.Setenv(childFlushes, "1")
+	killAgain(t, 12, 16)
+}
+
+func killAgain(t *testing.T, times, most int) {
+	t.Helper()
 	dir := t.TempDir()
 	var reported uint64
-	for range 6 {
-		reported = max(reported, runAndKill(t, dir, 1+rand.IntN(60)))
+	for range times {
+		reported = max(reported, runAndKill(t, dir, 1+rand.IntN(most)))
 		found := committed(t, dir)
 		if found < reported {
 			t.Fatalf("%d commits were reported, %d are there", reported, found)
@@ -102,7 +136,8 @@ func committed(t *testing.T, dir string) uint64 {
 	defer e.Close()
 	v := e.View()
 	defer v.Close()
-	for n := uint64(1); n <= e.Commits(); n++ {
+	last := lastNumber(e)
+	for n := uint64(1); n <= last; n++ {
 		for _, prefix := range []string{"first", "second", "third"} {
 			value, err := v.Get(numbered(prefix, n))
 			if err != nil || string(value) != string(numbered("value", n)) {
@@ -110,5 +145,5 @@ func committed(t *testing.T, dir string) uint64 {
 			}
 		}
 	}
-	return e.Commits()
+	return last
 }

@@ -2,8 +2,10 @@ package badgerdb_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -48,50 +50,111 @@ func writeLog(t *testing.T, path string, b []byte) {
 	}
 }
 
-// TestTwoLogs damages directories in which a memory table was not written out yet when the next one was begun.
+// TestTwoLogs damages directories in which a memory table was not written out yet when the next one was begun: commits 41
+// to 50 are in the first log, 51 to 60 in the second.
 func TestTwoLogs(t *testing.T) {
-	v := newVictim(t, crashed(t))
-	remove := func(name string) {
-		if err := os.Remove(v.path(name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cut := func(name string, size int64) {
-		if err := os.Truncate(v.path(name), size); err != nil {
-			t.Fatal(err)
-		}
+	const first, second = "00001.mem", "00002.mem"
+	synced := []uint64{60, 50, 45}
+	var victims []*victim
+	for _, n := range synced {
+		victims = append(victims, newVictim(t, crashed(t, n)))
 	}
 	for _, c := range []struct {
 		name   string
-		damage func(lastOfFirst int64)
-		want   string
+		damage func(v *victim, lastOfFirst int64)
+		want   [3]string // with 60, 50 and 45 commits synced
 	}{
-		{"none", func(int64) {}, "60"},
-		{"first is missing", func(int64) { remove("00001.mem") }, "refused"},
-		{"first has no length", func(int64) { cut("00001.mem", 0) }, "refused"},
-		{"first lost its last commit", func(at int64) { cut("00001.mem", at) }, "refused"},
-		{"flip in the first record of the first", func(int64) { v.flip("00001.mem", 22, 0) }, "refused"},
-		{"flip in the last commit of the first", func(at int64) { v.flip("00001.mem", at+9, 0) }, "refused"},
-		{"flip behind the end of the first", func(int64) { v.flip("00001.mem", emptyLog-1, 0) }, "refused"},
-		{"first ends where it was cut by a repair", func(at int64) { cut("00001.mem", at+(at-20)/9) }, "60"},
-		// The newest log as a whole is the one thing whose loss cannot be seen here: the state that is left was the state
-		// once, and the raft log, which has the entries since, brings it forward or shows a gap.
-		{"second is missing", func(int64) { remove("00002.mem") }, "50"},
-		{"second was just begun", func(int64) { cut("00002.mem", 0) }, "50"},
-		{"second has only zeros", func(int64) { cut("00002.mem", 20); cut("00002.mem", emptyLog) }, "50"},
-		{"flip in the last commit of the first, second has only zeros", func(at int64) {
-			v.flip("00001.mem", at+9, 0)
-			cut("00002.mem", 20)
-			cut("00002.mem", emptyLog)
-		}, "refused"},
-		{"flip in the first record of the second", func(int64) { v.flip("00002.mem", 22, 0) }, "refused"},
+		{"none", func(*victim, int64) {}, [3]string{"60", "60", "60"}},
+		{"first is missing", func(v *victim, _ int64) { v.remove(first) }, [3]string{"refused", "refused", "refused"}},
+		{"first has no length", func(v *victim, _ int64) { v.cut(first, 0) }, [3]string{"refused", "refused", "refused"}},
+		{"first lost its last commit", func(v *victim, at int64) { v.cut(first, at) }, [3]string{"refused", "refused", "49"}},
+		{"flip in the first record of the first", func(v *victim, _ int64) { v.flip(first, 22, 0) }, [3]string{"refused", "refused", "refused"}},
+		{"flip in the last commit of the first", func(v *victim, at int64) { v.flip(first, at+9, 0) }, [3]string{"refused", "refused", "49"}},
+		{"flip behind the end of the first", func(v *victim, _ int64) { v.flip(first, emptyLog-1, 0) }, [3]string{"refused", "50", "50"}},
+		{"first ends where it was cut by a repair", func(v *victim, at int64) { v.cut(first, at+(at-20)/9) }, [3]string{"60", "60", "60"}},
+		{"second is missing", func(v *victim, _ int64) { v.remove(second) }, [3]string{"refused", "50", "50"}},
+		{"second was just begun", func(v *victim, _ int64) { v.cut(second, 0) }, [3]string{"refused", "50", "50"}},
+		{"second has only zeros", func(v *victim, _ int64) { v.zero(second) }, [3]string{"refused", "50", "50"}},
+		{"flip in the last commit of the first, second has only zeros", func(v *victim, at int64) {
+			v.flip(first, at+9, 0)
+			v.zero(second)
+		}, [3]string{"refused", "refused", "49"}},
+		{"flip in the first record of the second", func(v *victim, _ int64) { v.flip(second, 22, 0) }, [3]string{"refused", "50", "50"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.damage(splitLog(t, v))
-			if got := v.outcome(c.name); got != c.want {
-				t.Errorf("got %s, want %s", got, c.want)
+			for i, v := range victims {
+				v.t = t
+				c.damage(v, splitLog(t, v))
+				if got := v.outcome(c.name); got != c.want[i] {
+					t.Errorf("%d synced: got %s, want %s", synced[i], got, c.want[i])
+				}
+				v.restore()
 			}
-			v.restore()
 		})
 	}
+}
+
+// TestWrittenOutLog: a log whose content is in a table comes back after a power cut, whole, torn or without a first
+// commit. It must do no harm, least of all by bringing back a part of what it held.
+func TestWrittenOutLog(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		alone bool // there is no log behind it
+		tear  func(b []byte) []byte
+	}{
+		{"whole", false, func(b []byte) []byte { return b }},
+		{"its end is torn", false, func(b []byte) []byte { return b[:len(b)*2/3] }},
+		{"its begin is torn", false, func(b []byte) []byte { clear(b[20:512]); return b }},
+		{"its begin is torn, alone", true, func(b []byte) []byte { clear(b[20:512]); return b }},
+		{"its end is torn, alone", true, func(b []byte) []byte { return b[:len(b)*2/3] }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			from := crashed(t, crashedCommits)
+			old := content(t, filepath.Join(from, "00001.mem"))
+			v := newVictim(t, from)
+			e := mustOpen(t, v.dir) // writes 41 to 60 out
+			mustClose(t, e)
+			if !c.alone {
+				e = mustOpen(t, v.dir)
+				commitUpTo(t, e, 70)
+				to := filepath.Join(t.TempDir(), "crashed")
+				if err := errors.Join(e.Sync(), copyDir(v.dir, to), e.Close()); err != nil {
+					t.Fatal(err)
+				}
+				v.dir = to
+				if err := os.Rename(v.path("00001.mem"), v.path("00002.mem")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			writeLog(t, v.path("00001.mem"), c.tear(old))
+			want := "70"
+			if c.alone {
+				want = "60"
+			}
+			if got := v.outcome(c.name); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func (v *victim) remove(name string) {
+	v.t.Helper()
+	if err := os.Remove(v.path(name)); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+func (v *victim) cut(name string, size int64) {
+	v.t.Helper()
+	if err := os.Truncate(v.path(name), size); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// zero leaves a log's head only.
+func (v *victim) zero(name string) {
+	v.t.Helper()
+	v.cut(name, 20)
+	v.cut(name, emptyLog)
 }

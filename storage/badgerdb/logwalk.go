@@ -35,8 +35,7 @@ type logWalk struct {
 	dirty       bool   // something other than zeros follows
 }
 
-// walkLogFile reads a whole log file. Every record of every transaction is checked; damage that is followed by a record
-// of a transaction later than the damaged one is a CorruptError.
+// walkLogFile reads a whole log file, up to the first transaction that is not whole. Every record is checked.
 func walkLogFile(path string) (logWalk, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -85,43 +84,8 @@ func walkLog(path string, data []byte, size int64) (logWalk, error) {
 	if size < logBytes && size != w.end {
 		return logWalk{}, corrupt(path, w.end, "the file was cut to %d bytes", size)
 	}
-	data = trimZeros(data)
-	w.dirty = int64(len(data)) > w.end
-	if w.dirty {
-		if ts, at, ok := w.findLater(data); ok {
-			return logWalk{}, corrupt(path, w.end, "bad record in what should be commit %d, but one of commit %d is at offset %d",
-				w.last+1, ts, at)
-		}
-	}
+	w.dirty = int64(len(trimZeros(data))) > w.end
 	return w, nil
-}
-
-// findLater looks for a record of a later transaction than the one that is damaged: with it, the damage is no torn end.
-// Where no transaction of the file is whole the first number is not known, so two different ones are needed.
-func (w *logWalk) findLater(data []byte) (ts uint64, at int64, ok bool) {
-	torn := w.last + 1
-	if w.last == 0 {
-		torn = 0
-	}
-	for at := w.end; at < int64(len(data)); {
-		if startsWithZeros(data[at:]) { // no record begins with a zero
-			at += zeroRun
-			continue
-		}
-		r, ok := readRecord(data, at)
-		if !ok {
-			at++
-			continue
-		}
-		if torn == 0 {
-			torn = r.ts
-		}
-		if r.ts != torn {
-			return r.ts, at, true
-		}
-		at = r.end
-	}
-	return 0, 0, false
 }
 
 // readTxn reads the transaction at offset at, if it is whole.
@@ -156,7 +120,7 @@ func readRecord(data []byte, at int64) (logRecord, bool) {
 		return logRecord{}, false
 	}
 	keyLen, n := binary.Uvarint(b[2:])
-	if n <= 0 || keyLen <= tsBytes || keyLen > storage.MaxEngineKeyBytes+tsBytes {
+	if n <= 0 || keyLen <= tsBytes || keyLen > scratchKeyBytes+tsBytes {
 		return logRecord{}, false
 	}
 	head := 2 + n

@@ -23,9 +23,9 @@ type listing struct {
 	unused   []string // names of files that hold nothing of ours and that Badger makes anew
 }
 
-// preflight checks every file of the directory and returns the number of the last commit in it. Only when all was found
-// good does it change something: it cuts the torn end of the log and removes empty and unused files, for Badger fails on
-// some of them.
+// preflight checks every file of the directory and returns the number of the last commit in it, which is durable when
+// preflight returns. Only when all was found good does it change something: it cuts the torn end of the log, removes files
+// that hold nothing that counts or that Badger fails on, and syncs.
 func preflight(dir string) (uint64, error) {
 	ls, err := list(dir)
 	if err != nil {
@@ -40,21 +40,20 @@ func preflight(dir string) (uint64, error) {
 		return 0, err
 	}
 	if fresh {
-		return 0, ls.repair(logCheck{}, 0)
+		return 0, ls.repair(&logCheck{})
 	}
-	inTables, err := checkTables(dir)
+	tables, err := checkTables(dir)
 	if err != nil {
 		return 0, err
 	}
-	logs, err := ls.checkLogs(inTables)
+	logs, err := ls.checkLogs(tables, st.commit)
 	if err != nil {
 		return 0, err
 	}
-	last := max(inTables, logs.last)
-	if err := ls.checkState(st, last, len(ls.logs) > len(logs.empty)); err != nil {
+	if err := ls.checkState(st, logs.last); err != nil {
 		return 0, err
 	}
-	return last, ls.repair(logs, last)
+	return logs.last, ls.repair(&logs)
 }
 
 func list(dir string) (*listing, error) {
@@ -103,26 +102,22 @@ func (ls *listing) fresh(st state, known bool) (bool, error) {
 }
 
 // checkState compares the last commit that was found with what the directory's state says.
-func (ls *listing) checkState(st state, last uint64, haveLog bool) error {
-	switch {
-	case last < st.commit, st.phase == phaseClosing && last != st.commit:
+func (ls *listing) checkState(st state, last uint64) error {
+	if last < st.commit || st.phase == phaseClosed && last != st.commit {
 		return corrupt(ls.dir, 0, "commits up to %d found, there were %d", last, st.commit)
-	case st.phase == phaseOpen && !haveLog:
-		return corrupt(ls.dir, 0, "the log is missing: no *%s file", logSuffix)
-	case st.phase > phaseClosing:
-		return corrupt(filepath.Join(ls.dir, stateName), 0, "unknown phase %d", st.phase)
 	}
 	return nil
 }
 
-// repair prepares a directory that was found good for Badger.
-func (ls *listing) repair(logs logCheck, last uint64) error {
+// repair prepares a directory that was found good for Badger and makes what is left of the logs durable. A removal must
+// be durable too: the next commits will have the numbers of those that went.
+func (ls *listing) repair(logs *logCheck) error {
 	if logs.torn != "" {
 		if err := cut(logs.torn, logs.tornAt); err != nil {
 			return err
 		}
 	}
-	for _, path := range logs.empty {
+	for _, path := range logs.drop {
 		if err := os.Remove(path); err != nil {
 			return err
 		}
@@ -132,7 +127,20 @@ func (ls *listing) repair(logs logCheck, last uint64) error {
 			return err
 		}
 	}
-	return writeState(ls.dir, state{phase: phaseOpening, commit: last})
+	for _, path := range logs.keep {
+		if err := syncFile(path); err != nil {
+			return err
+		}
+	}
+	return syncDir(ls.dir)
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func cut(path string, size int64) error {

@@ -23,10 +23,14 @@ func cellSum(key, value []byte) uint32 {
 	return crc32.Update(sum, table, value)
 }
 
+// appendSealed appends value and its checksum to dst.
+func appendSealed(dst, key, value []byte) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, value...), cellSum(key, value))
+}
+
 // seal returns a copy of value with its checksum.
 func seal(key, value []byte) []byte {
-	sealed := append(make([]byte, 0, len(value)+sumBytes), value...)
-	return binary.BigEndian.AppendUint32(sealed, cellSum(key, value))
+	return appendSealed(make([]byte, 0, len(value)+sumBytes), key, value)
 }
 
 // unseal returns the value of a cell, aliasing it.
@@ -82,7 +86,7 @@ func (r *reader) Scan(start, end []byte, keysOnly bool, fn func(key, value []byt
 	for it.Seek(start); it.Valid(); it.Next() {
 		item := it.Item()
 		key := item.Key()
-		if len(key) < storage.MinKeyBytes {
+		if len(key) < storage.MinKeyBytes || len(key) > storage.MaxEngineKeyBytes {
 			continue // the engine's own
 		}
 		if end != nil && bytes.Compare(key, end) >= 0 {

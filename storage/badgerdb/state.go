@@ -3,13 +3,16 @@ package badgerdb
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
+
+	"github.com/ringkv/ringkv/storage/datasync"
 )
 
-// stateName is the file that says how the directory was left. It makes it known when all of the log, or the last of the
-// manifest, is gone: the rest then looks whole.
+// stateName is the file that says how far the directory is known to be durable. What is damaged or missing up to there is
+// corruption; what is damaged behind it was never promised.
 const (
 	stateName  = "STATE"
 	stateMagic = "RKVBDG01"
@@ -21,23 +24,51 @@ type phase uint8
 
 // The phases. The numbers are on disk: append only.
 const (
-	phaseOpening phase = 0 // Badger has not made its log file yet
-	phaseOpen    phase = 1 // there is a log file
-	phaseClosing phase = 2 // no more commits come; there is a log file or not
+	phaseOpen   phase = 1 // every commit up to the number is durable, later ones may be
+	phaseClosed phase = 2 // the number is that of the last commit
 )
 
 // state is the content of the state file: [magic][phase u8][commit u64 BE][CRC32C u32 BE].
 type state struct {
 	phase  phase
-	commit uint64 // closing: the last commit; else: the last one when the directory was opened
+	commit uint64
 }
 
-func writeState(dir string, s state) error {
+func (s state) encode() []byte {
 	b := append([]byte(stateMagic), byte(s.phase))
 	b = binary.BigEndian.AppendUint64(b, s.commit)
-	b = binary.BigEndian.AppendUint32(b, castagnoli(b))
+	return binary.BigEndian.AppendUint32(b, castagnoli(b))
+}
+
+// stateFile is the state file of an open Engine. It is overwritten in place, as it lies within one sector of the disk,
+// which a power cut leaves as it was or as it should be; it is synced once a second, and renaming would cost a journal
+// commit each time.
+type stateFile struct{ file *os.File }
+
+// openStateFile makes s the state; it is durable when openStateFile returns.
+func openStateFile(dir string, s state) (*stateFile, error) {
 	path := filepath.Join(dir, stateName)
-	if err := writeSynced(path+".new", b); err != nil {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := createState(dir, s); err != nil {
+			return nil, err
+		}
+		f, err = os.OpenFile(path, os.O_RDWR, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	sf := &stateFile{f}
+	if err := sf.write(s); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return sf, nil
+}
+
+// createState makes the file under its name as a whole or not at all.
+func createState(dir string, s state) error {
+	path := filepath.Join(dir, stateName)
+	if err := writeSynced(path+".new", s.encode()); err != nil {
 		return err
 	}
 	if err := os.Rename(path+".new", path); err != nil {
@@ -45,6 +76,16 @@ func writeState(dir string, s state) error {
 	}
 	return syncDir(dir)
 }
+
+// write makes s the state; it is durable when write returns.
+func (f *stateFile) write(s state) error {
+	if _, err := f.file.WriteAt(s.encode(), 0); err != nil {
+		return fmt.Errorf("write %s: %w", stateName, err)
+	}
+	return datasync.Seldom(f.file)
+}
+
+func (f *stateFile) close() error { return f.file.Close() }
 
 // readState returns false where there is no state file.
 func readState(dir string) (state, bool, error) {
@@ -60,6 +101,9 @@ func readState(dir string) (state, bool, error) {
 		return state{}, false, corrupt(path, 0, "checksum")
 	}
 	s := state{phase: phase(b[len(stateMagic)]), commit: binary.BigEndian.Uint64(b[len(stateMagic)+1:])}
+	if s.phase != phaseOpen && s.phase != phaseClosed {
+		return state{}, false, corrupt(path, 0, "unknown phase %d", s.phase)
+	}
 	return s, true, nil
 }
 

@@ -50,14 +50,21 @@ func (e *Engine) DiskBytes() int64 {
 }
 
 // Scrub reads every table again and returns a *CorruptError for the first that was damaged since Open. Badger itself
-// would take what it cannot read for absent. It may be called beside anything else.
-func (e *Engine) Scrub(ctx context.Context) error {
+// would take what it cannot read for absent. It may be called beside anything else. After each table it calls pace, if that
+// is not nil, with the number of bytes read, and ends with its error.
+func (e *Engine) Scrub(ctx context.Context, pace func(bytes int) error) error {
 	for _, id := range e.tableIDs() {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
 		path := tablePath(e.dir, id)
+		info, _ := os.Stat(path)
 		_, err := checkTable(path)
+		if info != nil && pace != nil {
+			if err := pace(int(info.Size())); err != nil {
+				return err
+			}
+		}
 		if _, gone := os.Stat(path); errors.Is(gone, os.ErrNotExist) && !slices.Contains(e.tableIDs(), id) {
 			continue // a compaction was done with it
 		}

@@ -37,3 +37,10 @@ func (s *Syncer) Sync(f *os.File) error {
 	}
 	return err
 }
+
+// Seldom does the same for a file that is synced now and then, with much to write: it waits the usual way.
+func Seldom(f *os.File) error { return waitAside(f) }
+
+// Begin lets the disk begin to write what was written to f so far, where the system knows how; it does not wait and
+// promises nothing.
+func Begin(f *os.File) { begin(f) }

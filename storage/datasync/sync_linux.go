@@ -30,3 +30,9 @@ func waitInPlace(f *os.File) error {
 		}
 	}
 }
+
+const syncFileRangeWrite = 2 // sync_file_range(2)
+
+func begin(f *os.File) {
+	_ = syscall.SyncFileRange(int(f.Fd()), 0, 0, syncFileRangeWrite) // a failed write is the next sync's to report
+}

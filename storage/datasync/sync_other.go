@@ -6,3 +6,4 @@ import "os"
 
 func waitAside(f *os.File) error   { return f.Sync() }
 func waitInPlace(f *os.File) error { return f.Sync() }
+func begin(*os.File)               {}

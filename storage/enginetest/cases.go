@@ -308,3 +308,71 @@ func testCrash(t *testing.T, f Fixture) {
 	}
 	check(t, "close", e.Close())
 }
+
+func testSync(t *testing.T, f Fixture) {
+	e := open(t, f)
+	check(t, "sync of nothing", e.Sync())
+	write(t, e, "ka", "1")
+	check(t, "sync", e.Sync())
+	check(t, "sync again", e.Sync())
+	v := e.View()
+	expectGet(t, v, "ka", "1")
+	v.Close()
+	check(t, "close", e.Close())
+	if err := e.Sync(); !errors.Is(err, storage.ErrClosed) {
+		t.Fatalf("sync after the end: %v, want ErrClosed", err)
+	}
+}
+
+// testPowerCut counts up in one cell and writes a cell for each number: what is left is all numbers up to one that is not
+// below the last that was synced.
+func testPowerCut(t *testing.T, f Fixture) {
+	e := open(t, f)
+	n, synced := byte('0'), byte('0')
+	for round := range 8 {
+		for range 5 {
+			n++
+			write(t, e, "count", string(n), "k"+string(n), "x")
+			if int(n)%3 == round%3 {
+				check(t, "sync", e.Sync())
+				synced = n
+			}
+		}
+		check(t, "power cut", f.PowerCut(e))
+		e = open(t, f)
+		v := e.View()
+		left := synced
+		if b, err := v.Get([]byte("count")); err == nil {
+			left = b[0]
+		} else if synced > '0' {
+			t.Fatalf("round %d: the count is gone: %v", round, err)
+		}
+		if left < synced || left > n {
+			t.Fatalf("round %d: %c is left, %c was synced, %c the last", round, left, synced, n)
+		}
+		for k := byte('1'); k <= n; k++ {
+			if k <= left {
+				expectGet(t, v, "k"+string(k), "x")
+			} else {
+				expectAbsent(t, v, "k"+string(k))
+			}
+		}
+		v.Close()
+		n, synced = left, left
+	}
+	check(t, "close", e.Close())
+}
+
+func testOpenIsDurable(t *testing.T, f Fixture) {
+	e := open(t, f)
+	write(t, e, "ka", "1")
+	write(t, e, "kb", "2")
+	check(t, "crash", f.Crash(e))
+	e = open(t, f)
+	check(t, "power cut", f.PowerCut(e))
+	e = open(t, f)
+	v := e.View()
+	expect(t, "after both", contents(t, v, []byte("aa"), nil), "ka=1 kb=2")
+	v.Close()
+	check(t, "close", e.Close())
+}

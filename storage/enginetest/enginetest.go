@@ -27,6 +27,9 @@ type Fixture interface {
 	Open() (storage.Engine, error)
 	// Crash leaves the storage as a kill of the process would, at this moment. The engine is not used afterwards.
 	Crash(e storage.Engine) error
+	// PowerCut leaves it as the loss of power would: of what was not synced any part may be missing. The engine is not used
+	// afterwards.
+	PowerCut(e storage.Engine) error
 	// Remove ends the fixture. No engine is open on it.
 	Remove()
 }
@@ -52,6 +55,9 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 		{"ended", testEnded},
 		{"reopen", testReopen},
 		{"crash", testCrash},
+		{"sync", testSync},
+		{"power cut", testPowerCut},
+		{"what open found is durable", testOpenIsDurable},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -152,6 +158,7 @@ type machine struct {
 	f     Fixture
 	e     storage.Engine
 	want  model
+	lazy  []model // the states, oldest first, that a power cut may leave instead
 	views []moment
 }
 
@@ -161,23 +168,49 @@ type moment struct {
 }
 
 func (m *machine) step() {
-	switch rapid.IntRange(0, 9).Draw(m.t, "step") {
+	switch rapid.IntRange(0, 12).Draw(m.t, "step") {
 	case 0:
 		m.views = append(m.views, moment{m.e.View(), m.want.contents()})
 	case 1:
 		m.closeViews()
 		check(m.t, "close", m.e.Close())
-		m.e = open(m.t, m.f)
+		m.reopen()
 	case 2:
 		m.closeViews()
 		check(m.t, "crash", m.f.Crash(m.e))
-		m.e = open(m.t, m.f)
+		m.reopen()
 	case 3:
 		m.batch(false)
+	case 4:
+		check(m.t, "sync", m.e.Sync())
+		m.lazy = nil
+	case 5:
+		m.closeViews()
+		check(m.t, "power cut", m.f.PowerCut(m.e))
+		m.survive()
 	default:
 		m.batch(true)
 	}
 	m.compare()
+}
+
+func (m *machine) reopen() {
+	m.e = open(m.t, m.f)
+	m.lazy = nil
+}
+
+// survive opens what a power cut left: the state after some commit, not before the last sync.
+func (m *machine) survive() {
+	may := slices.Concat(m.lazy, []model{m.want})
+	m.reopen()
+	v := m.e.View()
+	defer v.Close()
+	got := contents(m.t, v, []byte("aa"), nil)
+	i := slices.IndexFunc(may, func(s model) bool { return s.contents() == got })
+	if i < 0 {
+		m.t.Fatalf("a power cut left %q, which is the state after no commit since the last sync; it was %q", got, m.want.contents())
+	}
+	m.want = may[i]
 }
 
 func (m *machine) batch(commit bool) {
@@ -200,6 +233,7 @@ func (m *machine) batch(commit bool) {
 	expect(m.t, "the batch", contents(m.t, b, []byte("aa"), nil), next.contents())
 	if commit {
 		check(m.t, "commit", b.Commit())
+		m.lazy = append(m.lazy, m.want)
 		m.want = next
 	}
 }

@@ -19,7 +19,7 @@ var (
 	ErrClosed = errors.New("raftlog: log is closed")
 	// ErrLocked is returned by Open when another process has the directory open.
 	ErrLocked = errors.New("raftlog: directory is in use by another process")
-	// ErrNoLog is returned by Open with Options.MustExist when the directory holds no log.
+	// ErrNoLog is returned by Open with Options.MustExist or MinRecord when the directory holds no log.
 	ErrNoLog = errors.New("raftlog: the directory holds no log")
 	// ErrVersion is returned by Open when the log was written in a format that this program does not know.
 	ErrVersion = errors.New("raftlog: unknown format version")

@@ -74,6 +74,33 @@ func TestEveryCallThatCanFail(t *testing.T) {
 	}
 }
 
+// Whichever call fails, the process that comes next on the same machine goes on over several segments, and only then the
+// power fails: what it had found in the page cache, such as the record that closes a segment, it had made durable first.
+func TestPowerFailsAfterTheNextProcess(t *testing.T) {
+	for k, err := 0, errInjected; err != nil; k++ {
+		for seed := range uint64(8) {
+			fs := newFS()
+			fs.Fail = failAfter(k)
+			_, err = scenario(fs)
+			fs.Fail = nil
+			fs.Kill()
+			l := open(t, fs, small)
+			for range 12 {
+				write(t, l, func(b *raftlog.Batch) { b.Append(2, run(l.LastIndex(2)+1, 1, 1, 1000)) })
+			}
+			last := l.LastIndex(1)
+			fs.Crash(rand.New(rand.NewPCG(uint64(k), seed)))
+			l, reopened := raftlog.Open(fs, dir, small)
+			if reopened != nil {
+				t.Fatalf("call %d failed, seed %d: %v", k, seed, reopened)
+			}
+			if l.LastIndex(1) != last || l.LastIndex(2) != 12 {
+				t.Fatalf("call %d failed, seed %d: %d and %d entries", k, seed, l.LastIndex(1), l.LastIndex(2))
+			}
+		}
+	}
+}
+
 // scenario writes and reclaims over a few segments. It returns how many entries were acknowledged.
 func scenario(fs raftlog.FS) (uint64, error) {
 	l, err := raftlog.Open(fs, dir, small)

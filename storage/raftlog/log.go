@@ -58,8 +58,16 @@ func (l *Log) start() error {
 	if err := l.recover(); err != nil {
 		return err
 	}
+	if l.seq < l.opt.MinRecord {
+		s := l.active()
+		return s.corrupt(s.end, "the log ends with record %d, but it once had record %d on disk: its end was cut off, or it is an old copy",
+			l.seq, l.opt.MinRecord)
+	}
 	return l.seal()
 }
+
+// Durable is the sequence number of the last record that is known to be on disk. It never goes back while the log lasts.
+func (l *Log) Durable() uint64 { return l.durable }
 
 // seal writes an empty record and syncs it.
 func (l *Log) seal() error {

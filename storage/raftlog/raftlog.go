@@ -43,6 +43,9 @@ type Options struct {
 	// MustExist refuses with ErrNoLog where there is no log yet, so that a node that had one and lost it does not
 	// start with its votes forgotten.
 	MustExist bool
+	// MinRecord refuses a log that ends before the record of this number, with *CorruptError or, where there is none, with
+	// ErrNoLog. A caller who has noted elsewhere what Durable said finds out so that the log's end is gone. Default 0: any.
+	MinRecord uint64
 	// ID is the identity given to a log that is created. Default: random. A simulator gives its own.
 	ID uint64
 	// OnSync is called with the duration of every fsync of a segment. Default: not called.

@@ -67,7 +67,7 @@ func lastRun(numbers []uint32) []uint32 {
 }
 
 func (l *Log) create() error {
-	if l.opt.MustExist {
+	if l.opt.MustExist || l.opt.MinRecord > 0 {
 		return ErrNoLog
 	}
 	l.id = l.opt.newID()
@@ -307,13 +307,18 @@ func (r *recovery) finish() error {
 	return r.closeBefore(active)
 }
 
-// closeBefore makes up for the closing record that a crash prevented.
+// closeBefore makes up for the closing record that a crash prevented, or for its sync: one that was read may so far be in
+// the page cache only, and once the log has gone on to yet another segment it must not be missing.
 func (r *recovery) closeBefore(active *segment) error {
 	if len(r.l.segments) == 1 {
 		return nil
 	}
-	if before := r.l.segments[len(r.l.segments)-2]; !before.done {
+	before := r.l.segments[len(r.l.segments)-2]
+	if !before.done {
 		return before.close(active.info)
+	}
+	if err := before.file.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", before.path, err)
 	}
 	return nil
 }

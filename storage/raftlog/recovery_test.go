@@ -1,6 +1,7 @@
 package raftlog_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -223,4 +224,31 @@ func errText(err error) string {
 		return err.Error()
 	}
 	return "ok"
+}
+
+// A log that ends before a record which it had on disk is refused, each time anew: the refusal writes nothing.
+func TestMinRecord(t *testing.T) {
+	fs := newFS()
+	l := open(t, fs, small)
+	write(t, l, func(b *raftlog.Batch) { b.SetState(1, raftlog.State{Replica: 1, Term: 1}) })
+	before := fs.Clone()
+	write(t, l, func(b *raftlog.Batch) { b.SetState(1, raftlog.State{Replica: 1, Term: 1, Vote: 2}) })
+	opt := small
+	opt.MinRecord = l.Durable()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, fs, opt).Close(); err != nil {
+		t.Errorf("the whole log: %v", err)
+	}
+	for range 3 {
+		_, err := raftlog.Open(before, dir, opt)
+		var corrupt *raftlog.CorruptError
+		if !errors.As(err, &corrupt) || corrupt.File != segmentPath(1) {
+			t.Fatalf("a log without its last record: %v", err)
+		}
+	}
+	if _, err := raftlog.Open(newFS(), dir, opt); !errors.Is(err, raftlog.ErrNoLog) {
+		t.Errorf("no log: %v", err)
+	}
 }
