@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
+	"github.com/ringkv/ringkv/cluster/deadline"
 	"github.com/ringkv/ringkv/cluster/wire"
 	"github.com/ringkv/ringkv/ring"
 )
@@ -18,22 +20,27 @@ var errReplaced = errors.New("a newer stream of the same node took over")
 type inbound struct {
 	t        *Transport
 	from     ring.NodeID
+	run      string // of the process that dialed
 	conn     *liveConn
 	out      *outbox
 	ctx      context.Context // the stream's lifetime; requests are handled under it
 	cancel   context.CancelCauseFunc
 	handlers sync.WaitGroup
+
+	deadlines *deadline.Lender // of requests
 }
 
 // serveInbound runs a stream until it breaks. It returns after the last handler of its requests has.
-func (t *Transport) serveInbound(from ring.NodeID, conn net.Conn) {
+func (t *Transport) serveInbound(from ring.NodeID, run string, conn net.Conn) {
 	in := &inbound{
 		t:    t,
 		from: from,
+		run:  run,
 		conn: newLiveConn(conn, t.cfg.ReadTimeout, &t.counters),
 		out:  newOutbox(&t.cfg, &t.counters),
 	}
 	in.ctx, in.cancel = context.WithCancelCause(t.ctx)
+	in.deadlines = deadline.NewLender(in.ctx)
 	if !t.enter(in) {
 		in.cancel(ErrClosed)
 		return
@@ -179,17 +186,21 @@ func (in *inbound) request(body []byte) error {
 func (in *inbound) handle(req wire.Request) {
 	ctx := in.ctx
 	if req.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, req.Timeout)
-		defer cancel()
+		var done context.CancelFunc
+		ctx, done = in.deadlines.Until(time.Now().Add(req.Timeout))
+		defer done()
 	}
 	status, body := in.t.cfg.Handler.HandleRequest(ctx, in.from, req.Method, req.Body)
 	in.respond(wire.Response{ID: req.ID, Status: status, Body: body})
 }
 
 // respond queues an answer. One that finds the queue full would leave its caller waiting, so the stream ends
-// instead: then the caller knows that it does not know.
+// instead: then the caller knows that it does not know. Once the stream has ended nothing is sent any more, though its
+// connection may not be closed yet: a handler that was interrupted has nothing to say that its caller could trust.
 func (in *inbound) respond(r wire.Response) {
+	if in.ctx.Err() != nil {
+		return
+	}
 	_, err := in.out.add(item{size: wire.ResponseOverhead + len(r.Body)}, func(dst []byte) []byte {
 		return wire.AppendResponse(dst, r)
 	})
