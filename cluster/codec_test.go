@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/ringkv/ringkv/cluster/watch"
 	"github.com/ringkv/ringkv/ring"
 	"github.com/ringkv/ringkv/storage"
 )
@@ -157,4 +158,92 @@ func checkPrefix(t *rapid.T, all []string, page Page, l List) {
 	if n := len(page.Items); page.Next != nil && !bytes.Equal(page.Next, append(bytes.Clone(page.Items[n-1].Key), 0)) {
 		t.Fatalf("goes on at %q after %q", page.Next, page.Items[n-1].Key)
 	}
+}
+
+func TestReadKeysRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		names := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 9), 0, 5)
+		keys, locks := names.Draw(t, "keys"), names.Draw(t, "locks")
+		b := appendReadKeys(nil, 7, keys, locks)
+		gotKeys, gotLocks, err := decodeReadKeys(b[2:])
+		if err != nil || !slices.EqualFunc(gotKeys, keys, bytes.Equal) || !slices.EqualFunc(gotLocks, locks, bytes.Equal) {
+			t.Fatalf("%q, %q became %q, %q, %v", keys, locks, gotKeys, gotLocks, err)
+		}
+	})
+}
+
+func FuzzReadKeys(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(appendReadKeys(nil, 7, [][]byte{[]byte("k"), {}}, [][]byte{[]byte("lock")})[2:])
+	f.Add([]byte{2, 1, 'x'})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		keys, locks, err := decodeReadKeys(b)
+		if err != nil {
+			return
+		}
+		again, names, err := decodeReadKeys(appendReadKeys(nil, 0, keys, locks)[2:])
+		if err != nil || !slices.EqualFunc(again, keys, bytes.Equal) || !slices.EqualFunc(names, locks, bytes.Equal) {
+			t.Fatalf("%q, %q became %q, %q, %v", keys, locks, again, names, err)
+		}
+	})
+}
+
+func TestTxnIDRoundTrip(t *testing.T) {
+	want := storage.TxnID{Node: 1<<32 - 1, Incarnation: 7, Seq: 1<<64 - 2}
+	b := appendTxnID(nil, want)
+	if got, err := decodeTxnID(b); err != nil || got != want {
+		t.Fatalf("%v became %v, %v", want, got, err)
+	}
+	for _, bad := range [][]byte{nil, b[1:], append(b, 0)} {
+		if _, err := decodeTxnID(bad); err == nil {
+			t.Errorf("%x decodes", bad)
+		}
+	}
+}
+
+func TestHistoryQueryRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := watch.Query{
+			Wait:     time.Duration(rapid.IntRange(0, 30_000).Draw(t, "wait")) * time.Millisecond,
+			MaxBytes: rapid.IntRange(0, maxHistoryBytes).Draw(t, "bytes"),
+		}
+		for _, p := range rapid.SliceOfN(rapid.Uint16(), 1, 20).Draw(t, "partitions") {
+			want.Wants = append(want.Wants, watch.Want{Partition: ring.PartitionID(p), After: rapid.Uint64().Draw(t, "after")})
+		}
+		got, err := decodeHistoryQuery(appendHistoryQuery(nil, &want)[2:])
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v became %+v, %v", want, got, err)
+		}
+	})
+}
+
+func TestHistoryAnswersRoundTrip(t *testing.T) {
+	want := []watch.Answer{
+		{Partition: 3, Verdict: watch.Gone},
+		{Partition: 0xFFFE, History: storage.History{Through: 9, Changes: []storage.Change{{
+			Index: 8, Last: true, Kind: storage.ChangePut, Key: []byte("k"), Value: []byte{}, Version: 7,
+			Txn: storage.TxnID{Node: 1, Incarnation: 2, Seq: 3}, Home: 4,
+		}}}},
+		{Partition: 5, Verdict: watch.Elsewhere},
+		{Partition: 6, History: storage.History{Through: 1 << 60}},
+	}
+	b := appendHistoryAnswers(nil, want)
+	got, err := decodeHistoryAnswers(b)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v became %+v, %v", want, got, err)
+	}
+}
+
+func FuzzHistoryAnswers(f *testing.F) {
+	f.Add(appendHistoryAnswers(nil, []watch.Answer{{Partition: 1, Verdict: watch.Elsewhere}, {Partition: 2, History: storage.History{Through: 3}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		answers, err := decodeHistoryAnswers(b)
+		if err != nil {
+			return
+		}
+		again, err := decodeHistoryAnswers(appendHistoryAnswers(nil, answers))
+		if err != nil || !reflect.DeepEqual(again, answers) {
+			t.Fatalf("%+v became %+v, %v", answers, again, err)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
 )
 
 // Config is what a Node is made of. Zero means the default.
@@ -30,15 +32,28 @@ type Config struct {
 
 	// DeadAfter is for how long a node must be gone before its replicas are placed elsewhere. Default 5 min.
 	DeadAfter time.Duration
-	// MinFreeBytes of disk; below it this node refuses writes for the partitions it leads, below a quarter of it
-	// the node stops. Default 512 MiB.
+	// MinFreeBytes of disk should stay free. Below it this node gives its leaderships away, and puts are refused where
+	// too few replicas have room; below a half of it it takes no puts at all, below a quarter nothing but reads. The
+	// engine needs that quarter for itself. Default 512 MiB.
 	MinFreeBytes int64
+
+	// ScrubInterval is about how often everything on disk is read and checked. Default 24 h; negative: never.
+	ScrubInterval time.Duration
 
 	Tick           time.Duration // of the raft groups. Default 100 ms.
 	ElectionTicks  int           // without a leader before an election, up to twice that. Default 15.
 	HeartbeatTicks int           // between a leader's heartbeats. Default 5.
 
+	// OnStuck is told of a transaction that has been in doubt for too long in a partition that this node leads, about
+	// twice a second until it no longer is. Optional; must not block.
+	OnStuck func(p ring.PartitionID, t storage.OpenTxn)
+	// OnTxn answers another node's AskTxn, or this one's. The error travels as text, but for those of this package.
+	// Optional.
+	OnTxn func(ctx context.Context, from ring.NodeID, body []byte) ([]byte, error)
+
 	Logger *slog.Logger // Default: nothing is logged.
+
+	freeBytes func(dir string) (int64, error) // measures the disk; tests have their own
 }
 
 func (c Config) withDefaults() Config {
@@ -47,9 +62,13 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Weight, 1)
 	setDefault(&c.DeadAfter, 5*time.Minute)
 	setDefault(&c.MinFreeBytes, 512<<20)
+	setDefault(&c.ScrubInterval, 24*time.Hour)
 	setDefault(&c.Tick, 100*time.Millisecond)
 	setDefault(&c.ElectionTicks, 15)
 	setDefault(&c.HeartbeatTicks, 5)
+	if c.freeBytes == nil {
+		c.freeBytes = freeBytes
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

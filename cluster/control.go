@@ -46,37 +46,6 @@ func (n *Node) control() {
 	}
 }
 
-// watchSpace looks after the disk, whatever else is going on.
-func (n *Node) watchSpace() {
-	ticker := time.NewTicker(controlEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if err := n.checkDisk(); err != nil {
-			n.fail(err)
-			return
-		}
-	}
-}
-
-func (n *Node) checkDisk() error {
-	was := n.disk.full()
-	if err := n.disk.look(); err != nil {
-		return err
-	}
-	if n.disk.critical() {
-		return errors.New("the disk is all but full: stopped before it damages anything; free some space and start again")
-	}
-	if full := n.disk.full(); full != was {
-		n.logger.Warn("disk space", "refusing_writes", full, "free_bytes", n.disk.free.Load(), "needed_bytes", n.disk.min)
-	}
-	return nil
-}
-
 // controller is control's memory. Only its goroutine uses it.
 type controller struct {
 	n         *Node
@@ -122,13 +91,13 @@ func (c *controller) keepEntry(s *meta.State) {
 		n.fail(errors.New("this node was removed from the cluster or replaced; empty its data directory to let it join as a new node"))
 		return
 	}
-	if !c.announced {
+	if !c.announced && n.Incarnation() != 0 { // else a twin's address could be lost
 		ctx, cancel := context.WithTimeout(n.ctx, controlBound)
 		defer cancel()
 		_, err := n.admit(ctx, n.admission())
 		switch {
-		case errors.Is(err, meta.ErrLeft), errors.Is(err, meta.ErrWrongCluster):
-			n.fail(err) // others have our replicas; nobody tells us anything any more
+		case final(err):
+			n.fail(err)
 			return
 		case err != nil:
 			n.logger.Debug("confirm membership", "err", err)
@@ -312,6 +281,7 @@ func (n *Node) leading() []wire.Leader {
 // onPeer is the transport telling that a stream to a node is up or gone.
 func (n *Node) onPeer(id ring.NodeID, connected bool) {
 	if connected {
+		n.twins.forget(id)
 		n.poke()
 		return
 	}

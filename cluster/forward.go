@@ -20,6 +20,17 @@ const (
 	methodGet    uint8 = 2 // partition, flags, key → item
 	methodScan   uint8 = 3 // scanRequest → scanResponse
 	methodMember uint8 = 4 // partition, replica u64 → 0 or 1
+
+	methodTransact uint8 = 5 // partition, command of the commit protocol → result
+	methodReadKeys uint8 = 6 // see appendReadKeys → read set
+	methodTxnState uint8 = 7 // partition, transaction id → transaction status
+	methodAskTxn   uint8 = 8 // two unused bytes, Config.OnTxn's request → its answer
+
+	methodLease     uint8 = 9  // partition, command about a lease → result; an acquire is answered when its wait ends
+	methodReadLease uint8 = 10 // partition, name → lease
+
+	methodHead    uint8 = 16 // partition → index u64
+	methodHistory uint8 = 17 // see appendHistoryQuery → appendHistoryAnswers
 )
 
 // The statuses of their answers beside transport.StatusOK. Append only.
@@ -32,29 +43,38 @@ const (
 	statusDiskFull   uint8 = 6
 	statusMalformed  uint8 = 7
 	statusFailed     uint8 = 8 // body: the reason
+	statusLocked     uint8 = 9
 )
 
 // HandleRequest answers another node's call: always from what this node itself leads or holds, never by asking on.
-func (n *Node) HandleRequest(ctx context.Context, _ ring.NodeID, method uint8, body []byte) (uint8, []byte) {
+func (n *Node) HandleRequest(ctx context.Context, from ring.NodeID, method uint8, body []byte) (uint8, []byte) {
 	if len(body) < 2 {
 		return statusMalformed, nil
 	}
 	p := ring.PartitionID(binary.BigEndian.Uint16(body))
-	resp, err := n.handle(ctx, method, p, body[2:])
+	resp, err := n.handle(ctx, from, method, p, body[2:])
 	if err != nil {
 		return encodeError(err)
 	}
 	return transport.StatusOK, resp
 }
 
-func (n *Node) handle(ctx context.Context, method uint8, p ring.PartitionID, body []byte) ([]byte, error) {
+func (n *Node) handle(ctx context.Context, from ring.NodeID, method uint8, p ring.PartitionID, body []byte) ([]byte, error) {
 	switch method {
+	case methodAskTxn:
+		return n.askedTxn(ctx, from, body)
 	case methodWrite:
-		res, err := n.writeHere(ctx, p, body)
-		if err != nil {
-			return nil, err
-		}
-		return storage.AppendResult(nil, res), nil
+		return encodeResult(n.writeHere(ctx, p, body))
+	case methodTransact:
+		return encodeResult(n.transactHere(ctx, p, body))
+	case methodReadKeys:
+		return n.handleReadKeys(ctx, p, body)
+	case methodLease:
+		return encodeResult(n.leaseHere(ctx, p, body))
+	case methodReadLease:
+		return n.handleReadLease(ctx, p, body)
+	case methodTxnState:
+		return n.handleTxnState(ctx, p, body)
 	case methodGet:
 		if len(body) < 1 {
 			return nil, errMalformed
@@ -68,8 +88,19 @@ func (n *Node) handle(ctx context.Context, method uint8, p ring.PartitionID, bod
 		return n.handleScan(ctx, body)
 	case methodMember:
 		return n.handleMember(ctx, p, body)
+	case methodHead:
+		return n.handleHead(ctx, p)
+	case methodHistory:
+		return n.handleHistory(ctx, body)
 	}
 	return nil, errMalformed
+}
+
+func encodeResult(res storage.Result, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	return storage.AppendResult(nil, res), nil
 }
 
 var errMalformed = errors.New("malformed request of another node")
@@ -88,6 +119,8 @@ func encodeError(err error) (uint8, []byte) {
 		return statusOverloaded, nil
 	case errors.Is(err, ErrDiskFull):
 		return statusDiskFull, nil
+	case errors.Is(err, ErrLocked):
+		return statusLocked, nil
 	case errors.Is(err, errMalformed):
 		return statusMalformed, nil
 	case errors.Is(err, replica.ErrOutcomeUnknown), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
@@ -118,6 +151,8 @@ func decodeError(p ring.PartitionID, err error) error {
 		return ErrOverloaded
 	case statusDiskFull:
 		return ErrDiskFull
+	case statusLocked:
+		return ErrLocked
 	}
 	return fmt.Errorf("answer of another node: status %d: %s", s.Status, s.Body)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,6 +22,21 @@ type identity struct {
 	Name      string      `json:"name"`
 	ClusterID string      `json:"cluster_id,omitempty"`
 	Node      ring.NodeID `json:"node,omitempty"`
+}
+
+// storedIdentity is the file's form: an identity and its checksum, for a number that rots would be another node's.
+type storedIdentity struct {
+	identity
+	Sum string `json:"crc32c"` // of the identity in compact JSON, in hex
+}
+
+// sum is the checksum of an identity.
+func (id identity) sum() (string, error) {
+	b, err := json.Marshal(id)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))), nil
 }
 
 func (id identity) member() bool { return id.Node != 0 }
@@ -54,9 +70,9 @@ func loadIdentity(dir, name string) (identity, error) {
 }
 
 func parseIdentity(dir, name string, b []byte) (identity, error) {
-	var id identity
-	if err := json.Unmarshal(b, &id); err != nil || id.UUID == "" {
-		return identity{}, fmt.Errorf("%s is damaged (%v): empty %s to start as a new node; its replicas are refilled from the others", filepath.Join(dir, identityFile), err, dir)
+	id, err := decodeIdentity(b)
+	if err != nil {
+		return identity{}, fmt.Errorf("%s is damaged (%w): empty %s to start as a new node; its replicas are refilled from the others", filepath.Join(dir, identityFile), err, dir)
 	}
 	if name != "" && id.member() && id.Name != name {
 		return identity{}, fmt.Errorf("data directory %s belongs to node %q, not %q: use --name %s, or another --data-dir", dir, id.Name, name, id.Name)
@@ -67,9 +83,25 @@ func parseIdentity(dir, name string, b []byte) (identity, error) {
 	return id, nil
 }
 
+func decodeIdentity(b []byte) (identity, error) {
+	var stored storedIdentity
+	if err := json.Unmarshal(b, &stored); err != nil {
+		return identity{}, err
+	}
+	sum, err := stored.sum()
+	if err == nil && (sum != stored.Sum || stored.UUID == "") {
+		err = errors.New("checksum")
+	}
+	return stored.identity, err
+}
+
 // save replaces the identity file; it is durable when save returns.
 func (id identity) save(dir string) error {
-	b, err := json.MarshalIndent(id, "", "  ")
+	sum, err := id.sum()
+	if err != nil {
+		return fmt.Errorf("encode node identity: %w", err)
+	}
+	b, err := json.MarshalIndent(storedIdentity{id, sum}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode node identity: %w", err)
 	}
@@ -106,7 +138,7 @@ func syncDir(dir string) error {
 
 // clearStorage removes what a node that never became a member may have left.
 func clearStorage(dir string) error {
-	for _, d := range []string{logDir(dir), dataDir(dir), spoolDir(dir)} {
+	for _, d := range []string{logDir(dir), dataDir(dir), spoolDir(dir), changesDir(dir)} {
 		if err := os.RemoveAll(d); err != nil {
 			return fmt.Errorf("clear unfinished storage: %w", err)
 		}

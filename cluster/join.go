@@ -14,6 +14,7 @@ import (
 
 	"github.com/ringkv/ringkv/cluster/gossip"
 	"github.com/ringkv/ringkv/cluster/meta"
+	"github.com/ringkv/ringkv/cluster/worker"
 	"github.com/ringkv/ringkv/ring"
 	"github.com/ringkv/ringkv/storage"
 )
@@ -73,7 +74,7 @@ func (n *Node) knownAddrs() []string {
 
 func (n *Node) gossipMeta() gossip.Meta {
 	id := n.identity.Load()
-	m := gossip.Meta{Node: id.Node, HTTP: n.cfg.reachableHTTP(), Peer: n.peerAddr(), Name: id.Name}
+	m := gossip.Meta{Node: id.Node, Crowded: n.disk.space() > worker.Roomy, HTTP: n.cfg.reachableHTTP(), Peer: n.peerAddr(), Name: id.Name}
 	m.UUID = parseUUID(id.UUID)
 	if id.ClusterID != "" {
 		m.Cluster = parseUUID(id.ClusterID)

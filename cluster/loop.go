@@ -2,10 +2,14 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/ringkv/ringkv/cluster/wire"
 	"github.com/ringkv/ringkv/cluster/worker"
@@ -17,6 +21,13 @@ import (
 const (
 	maxWaitingOps      = 16 << 10
 	maxWaitingMessages = 64 << 10
+	// maxWriteBytes bounds the commands of all writes from when they are submitted until they are answered, and with
+	// them what the groups that this node leads have in their logs' memory and on the way to other nodes.
+	// Short commands are always let in: they are what ends transactions and frees space.
+	maxWriteBytes = 64 << 20
+	shortCommand  = 1 << 10
+	// maxMessageBytes bounds the entries of the messages that wait.
+	maxMessageBytes = 64 << 20
 )
 
 // loop gives a worker its goroutine: it gathers what arrives and takes one turn for all of it.
@@ -24,6 +35,8 @@ type loop struct {
 	worker *worker.Worker
 	tick   time.Duration
 	begun  time.Time
+
+	writing atomic.Int64 // bytes of the commands that were submitted and not answered yet
 
 	mu     sync.Mutex // guards in and closed
 	in     inbox
@@ -36,6 +49,7 @@ type loop struct {
 
 type inbox struct {
 	messages []wire.RaftMessage
+	bytes    int // of the messages' entries
 	ops      []*worker.Op
 	funcs    []func(*worker.Worker)
 }
@@ -44,7 +58,7 @@ func (b *inbox) reset() {
 	clear(b.messages)
 	clear(b.ops)
 	clear(b.funcs)
-	b.messages, b.ops, b.funcs = b.messages[:0], b.ops[:0], b.funcs[:0]
+	b.messages, b.ops, b.funcs, b.bytes = b.messages[:0], b.ops[:0], b.funcs[:0], 0
 }
 
 func newLoop(tick time.Duration, begun time.Time) *loop {
@@ -72,12 +86,12 @@ func (l *loop) run(ctx context.Context) (err error) {
 		if !l.worker.Busy() {
 			select {
 			case <-ctx.Done():
-				return nil
+				return l.end(ctx)
 			case <-l.wake:
 			case <-ticker.C:
 			}
 		} else if ctx.Err() != nil {
-			return nil
+			return l.end(ctx)
 		}
 		now := l.now()
 		l.take(&work)
@@ -91,6 +105,24 @@ func (l *loop) run(ctx context.Context) (err error) {
 		if err := l.worker.Turn(now); err != nil {
 			return err
 		}
+	}
+}
+
+// end leaves the worker in order where the node was told to stop. One that failed leaves its disk alone.
+func (l *loop) end(ctx context.Context) error {
+	if !errors.Is(context.Cause(ctx), ErrClosed) {
+		return nil
+	}
+	return l.worker.Sync()
+}
+
+// failed reports whether run ended with an error.
+func (l *loop) failed() bool {
+	select {
+	case <-l.done:
+		return l.err != nil
+	default:
+		return false
 	}
 }
 
@@ -141,7 +173,7 @@ func (l *loop) submit(op *worker.Op) error {
 	case l.closed:
 		l.mu.Unlock()
 		return ErrClosed
-	case len(l.in.ops) >= maxWaitingOps:
+	case len(l.in.ops) >= maxWaitingOps, !l.admit(op):
 		l.mu.Unlock()
 		return ErrOverloaded
 	}
@@ -151,16 +183,44 @@ func (l *loop) submit(op *worker.Op) error {
 	return nil
 }
 
+// admit counts a command that is submitted; false if too much is under way. Who is told of the op's end calls settle.
+func (l *loop) admit(op *worker.Op) bool {
+	size := int64(len(op.Data))
+	if total := l.writing.Add(size); total > maxWriteBytes && size > shortCommand {
+		l.writing.Add(-size)
+		return false
+	}
+	return true
+}
+
+// settle counts an op that is answered.
+func (l *loop) settle(op *worker.Op) { l.writing.Add(-int64(len(op.Data))) }
+
 // deliver hands messages to the worker.
 func (l *loop) deliver(batch []wire.RaftMessage) {
+	size := 0
+	for _, m := range batch {
+		size += entryBytes(m.Message)
+	}
 	l.mu.Lock()
-	if l.closed || len(l.in.messages) >= maxWaitingMessages {
+	full := len(l.in.messages) >= maxWaitingMessages || size > 0 && l.in.bytes >= maxMessageBytes
+	if l.closed || full {
 		l.mu.Unlock()
 		return
 	}
 	l.in.messages = append(l.in.messages, batch...)
+	l.in.bytes += size
 	l.mu.Unlock()
 	l.signal()
+}
+
+// entryBytes is what a message's entries hold.
+func entryBytes(m *raftpb.Message) int {
+	n := 0
+	for _, e := range m.GetEntries() {
+		n += len(e.GetData())
+	}
+	return n
 }
 
 // do runs fn on the worker's goroutine, some time later. It reports false if the loop has ended: fn will not run.

@@ -23,10 +23,13 @@ import (
 	"github.com/ringkv/ringkv/cluster/meta"
 	"github.com/ringkv/ringkv/cluster/replica"
 	"github.com/ringkv/ringkv/cluster/transport"
+	"github.com/ringkv/ringkv/cluster/watch"
 	"github.com/ringkv/ringkv/cluster/wire"
 	"github.com/ringkv/ringkv/cluster/worker"
 	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
 	"github.com/ringkv/ringkv/storage/badgerdb"
+	"github.com/ringkv/ringkv/storage/changelog"
 	"github.com/ringkv/ringkv/storage/raftlog"
 )
 
@@ -40,6 +43,8 @@ type Node struct {
 	engine   *badgerdb.Engine
 	log      *raftlog.Log
 	disk     *disk
+	changes  *changelog.Log
+	hub      *watch.Hub
 	routes   routes
 	timings  timings
 
@@ -48,6 +53,15 @@ type Node struct {
 	loop     *loop
 	spools   *spools
 	requests sync.Pool
+	life     life
+	wishes   atomic.Uint64 // counts the locks that were asked for through this node
+	parked   atomic.Int64  // requests that wait here, or may have to, for locks
+	twins    twins
+	scrubber *scrubber
+
+	compactions chan chan struct{} // asks for one; what is sent is closed when it is done
+
+	crowded atomic.Pointer[[]ring.NodeID] // nodes whose disks are nearly full, in order
 
 	ctx      context.Context // ends when the node stops
 	cancel   context.CancelCauseFunc
@@ -69,15 +83,12 @@ func Start(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, logger: cfg.Logger, begun: time.Now(),
-		changed: make(chan struct{}, 1), member: make(chan struct{}), stopped: make(chan struct{}),
+		life: newLife(), scrubber: newScrubber(), compactions: make(chan chan struct{}), changed: make(chan struct{}, 1), member: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
-	n.requests.New = func() any {
-		r := &request{ended: make(chan struct{}, 1)}
-		r.Op.Done = func(*worker.Op) { r.ended <- struct{}{} }
-		return r
-	}
+	n.requests.New = newRequest
 	n.loop = newLoop(cfg.Tick, n.begun)
+	n.hub = watch.New(watch.Config{Cluster: watched{n}, Logger: cfg.Logger})
 	if err := n.start(); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -94,6 +105,9 @@ func (n *Node) start() error {
 		return err
 	}
 	if err := n.openPeers(); err != nil {
+		return err
+	}
+	if err := n.refuseTwin(); err != nil {
 		return err
 	}
 	if err := n.openGossip(); err != nil {
@@ -115,12 +129,15 @@ func (n *Node) start() error {
 	n.peers.Start()
 	n.tasks.Go(n.control)
 	n.tasks.Go(n.watchSpace)
+	n.tasks.Go(n.compactWhenLow)
+	n.tasks.Go(n.scrub)
 	n.tasks.Go(n.announce)
 	return nil
 }
 
-func (n *Node) openDisk(id identity) error {
+func (n *Node) openDisk(id identity) (err error) {
 	dir := n.cfg.DataDir
+	defer func() { err = explainFull(err, dir) }()
 	if !id.member() {
 		if err := clearStorage(dir); err != nil {
 			return err
@@ -129,19 +146,40 @@ func (n *Node) openDisk(id identity) error {
 	if err := os.MkdirAll(spoolDir(dir), 0o755); err != nil {
 		return fmt.Errorf("create snapshot directory: %w", err)
 	}
-	var err error
-	n.log, err = raftlog.Open(raftlog.OS(), logDir(dir), raftlog.Options{MustExist: id.member(), OnSync: n.timings.fsync.observe})
-	if errors.Is(err, raftlog.ErrLocked) {
-		return fmt.Errorf("data directory %s is in use by another running node: choose another --data-dir (%w)", dir, err)
+	if n.disk, err = watchDisk(&n.cfg); err != nil {
+		return err
 	}
-	if err != nil {
+	if err := n.disk.startable(); err != nil {
 		return err
 	}
 	if n.engine, err = badgerdb.Open(badgerdb.Config{Dir: dataDir(dir), Logger: n.logger}); err != nil {
-		return err
+		return inUse(err, dir)
 	}
-	n.spools = &spools{dir: spoolDir(dir)}
-	n.disk, err = watchDisk(dir, n.cfg.MinFreeBytes)
+	if err := n.openLog(id); err != nil {
+		return inUse(err, dir)
+	}
+	n.spools = &spools{dir: spoolDir(dir), disk: n.disk}
+	return n.openChanges()
+}
+
+// openLog opens the raft log; the engine knows how far it went at least.
+func (n *Node) openLog(id identity) error {
+	v := n.engine.View()
+	record, err := storage.LogMark(v)
+	v.Close()
+	if err != nil {
+		return fmt.Errorf("open raft log: %w", err)
+	}
+	n.log, err = raftlog.Open(raftlog.OS(), logDir(n.cfg.DataDir), raftlog.Options{
+		MustExist: id.member(), MinRecord: record, OnSync: n.timings.fsync.observe,
+	})
+	return err
+}
+
+func inUse(err error, dir string) error {
+	if errors.Is(err, raftlog.ErrLocked) || errors.Is(err, badgerdb.ErrInUse) {
+		return fmt.Errorf("data directory %s is in use by another running node: choose another --data-dir (%w)", dir, err)
+	}
 	return err
 }
 
@@ -178,6 +216,7 @@ func (n *Node) openPeers() error {
 			id := n.identity.Load()
 			return transport.Identity{Cluster: id.ClusterID, Node: id.Node}
 		},
+		Run:      n.life.run,
 		Listener: ln,
 		Handler:  n,
 		OnRaft:   func(_ ring.NodeID, batch []wire.RaftMessage) { n.loop.deliver(batch) },
@@ -187,6 +226,7 @@ func (n *Node) openPeers() error {
 			}
 		},
 		OnPeer: n.onPeer,
+		OnTwin: n.onTwin,
 		Logger: n.logger,
 	})
 	if err != nil {
@@ -194,6 +234,7 @@ func (n *Node) openPeers() error {
 	}
 	n.handleSnapshots()
 	n.handleJoin()
+	n.handleSelf()
 	return nil
 }
 
@@ -203,6 +244,7 @@ func (n *Node) serve() error {
 		Node: n.self(), Log: n.log, Engine: n.engine, Outbox: outbox{n},
 		OpenSpool: n.spools.open,
 		OnState:   n.onState, OnLead: n.onLead, OnApply: n.timings.apply.observe,
+		OnStuck: n.cfg.OnStuck, Changes: n.changes,
 		Now:    n.loop.now,
 		Logger: n.logger, ElectionTicks: n.cfg.ElectionTicks, HeartbeatTicks: n.cfg.HeartbeatTicks,
 	}, n.loop.now())
@@ -215,17 +257,27 @@ func (n *Node) serve() error {
 	n.loop.worker = w
 	n.tasks.Go(func() {
 		if err := n.loop.run(n.ctx); err != nil {
-			n.fail(err)
+			n.fail(n.located(err))
 		}
 	})
 	close(n.member)
+	n.tasks.Go(n.beginLife)
 	return nil
 }
 
 // fail stops the node because it can no longer keep its promises.
 func (n *Node) fail(err error) {
+	err = explainFull(err, n.cfg.DataDir)
 	n.logger.Error("node failed", "err", err)
 	n.cancel(err)
+}
+
+// located names the data directory in an error that asks the operator to move it away.
+func (n *Node) located(err error) error {
+	if back := (*replica.RolledBackError)(nil); errors.As(err, &back) {
+		return fmt.Errorf("data directory %s: %w", n.cfg.DataDir, err)
+	}
+	return err
 }
 
 // Done is closed when the node begins to stop, of itself or by Close; Err then says why.
@@ -245,6 +297,7 @@ func (n *Node) Close() error {
 	n.closing.Do(func() {
 		n.handOver()
 		n.cancel(ErrClosed)
+		n.hub.Close()
 		var errs []error
 		if n.gossip != nil {
 			if err := n.gossip.Leave(leaveTimeout); err != nil { // the others find out by themselves
@@ -256,11 +309,12 @@ func (n *Node) Close() error {
 			errs = append(errs, n.peers.Close())
 		}
 		n.tasks.Wait()
-		if n.engine != nil {
-			errs = append(errs, n.engine.Close())
-		}
+		errs = append(errs, n.closeEngine())
 		if n.log != nil {
 			errs = append(errs, n.log.Close())
+		}
+		if n.changes != nil {
+			errs = append(errs, n.changes.Close())
 		}
 		n.closeErr = errors.Join(errs...)
 		close(n.stopped)
@@ -318,6 +372,7 @@ func (n *Node) partition(key []byte) (ring.PartitionID, error) {
 func (n *Node) onState(s *meta.State) {
 	n.routes.setState(s)
 	n.dialMembers(s)
+	n.checkLife(s)
 	n.poke()
 }
 

@@ -16,7 +16,10 @@ import (
 	"github.com/ringkv/ringkv/storage"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// memberlist does not wait for the end of a probe, which takes up to a second.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probe"))
+}
 
 func config(t *testing.T, name string) cluster.Config {
 	t.Helper()
@@ -232,4 +235,78 @@ func TestDataDirectory(t *testing.T) {
 		}
 		refuses(t, c, "has no node.json")
 	})
+}
+
+// A raft log whose end was cut off has forgotten votes: the node does not start, however often it is tried.
+func TestRefusesACutLog(t *testing.T) {
+	c := config(t, "n1")
+	n, err := cluster.Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready(t, n)
+	segment := filepath.Join(c.DataDir, "log", "0000000001.seg")
+	old, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "k", "v")
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(segment, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		n, err := cluster.Start(c)
+		if err == nil {
+			_ = n.Close()
+			t.Fatal("started")
+		}
+		if !strings.Contains(err.Error(), segment) || !strings.Contains(err.Error(), "move its data directory away") {
+			t.Errorf("refused with %q", err)
+		}
+	}
+}
+
+func incarnation(t *testing.T, n *cluster.Node) uint64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	number, err := n.AwaitIncarnation(ctx)
+	if err != nil || number == 0 || number != n.Incarnation() {
+		t.Fatalf("incarnation %d, awaited %d, %v", n.Incarnation(), number, err)
+	}
+	return number
+}
+
+// Every start of a node has a number of its own, higher than those before.
+func TestIncarnationGrows(t *testing.T) {
+	c := config(t, "n1")
+	last := uint64(0)
+	for range 3 {
+		n, err := cluster.Start(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if number := incarnation(t, n); number <= last {
+			t.Errorf("incarnation %d after %d", number, last)
+		} else {
+			last = number
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestNoIncarnationBeforeAdmission(t *testing.T) {
+	c := config(t, "n2")
+	c.Join = []string{"127.0.0.1:1"}
+	n := start(t, c)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if number, err := n.AwaitIncarnation(ctx); !errors.Is(err, context.DeadlineExceeded) || number != 0 || n.Incarnation() != 0 {
+		t.Errorf("incarnation %d, %v", number, err)
+	}
 }

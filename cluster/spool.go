@@ -26,6 +26,7 @@ import (
 // spools keeps received snapshots until they are installed.
 type spools struct {
 	dir  string
+	disk *disk
 	next atomic.Uint64
 }
 
@@ -40,20 +41,20 @@ func (s spool) Remove() { _ = os.Remove(s.path) }
 
 func (s *spools) open(name string) (worker.Spool, error) {
 	sp := spool{filepath.Join(s.dir, filepath.Base(name))}
-	if err := sp.verify(); err != nil {
+	if _, err := sp.verify(); err != nil {
 		return nil, err
 	}
 	return sp, nil
 }
 
-func (s spool) verify() error {
+// verify reads the whole spool and returns the bookkeeping of the state in it.
+func (s spool) verify() (storage.Meta, error) {
 	f, err := os.Open(s.path)
 	if err != nil {
-		return err
+		return storage.Meta{}, err
 	}
 	defer f.Close()
-	_, err = storage.VerifySnapshot(bufio.NewReaderSize(f, 256<<10))
-	return err
+	return storage.VerifySnapshot(bufio.NewReaderSize(f, 256<<10))
 }
 
 // clear removes what a node that was killed left of snapshots that it was receiving.
@@ -70,6 +71,20 @@ func (s *spools) clear() error {
 	return nil
 }
 
+// spaceReader reads as long as the disk has room for what is read.
+type spaceReader struct {
+	io.Reader
+	disk *disk
+	most worker.Space // the disk may be as full as that
+}
+
+func (r spaceReader) Read(p []byte) (int, error) {
+	if r.disk.space() > r.most {
+		return 0, ErrDiskFull
+	}
+	return r.Reader.Read(p)
+}
+
 // receive stores a stream as a spool: complete, verified, durable.
 func (s *spools) receive(p ring.PartitionID, r io.Reader) (spool, error) {
 	sp := spool{filepath.Join(s.dir, fmt.Sprintf("%d-%d-%d.snap", p, time.Now().UnixNano(), s.next.Add(1)))}
@@ -77,9 +92,13 @@ func (s *spools) receive(p ring.PartitionID, r io.Reader) (spool, error) {
 	if err != nil {
 		return spool{}, err
 	}
-	_, err = io.Copy(f, r)
+	most := worker.Roomy
+	if p == storage.MetaPartition {
+		most = worker.Tight
+	}
+	_, err = io.Copy(f, spaceReader{r, s.disk, most})
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = sp.verify()
+		_, err = sp.verify()
 	}
 	if err == nil {
 		err = syncDir(s.dir)
@@ -165,6 +184,7 @@ func (n *Node) postSnapshot(s worker.Snapshot, to replica.ID, body io.Reader) er
 
 // handleSnapshots receives snapshots on the peer port.
 func (n *Node) handleSnapshots() {
+	n.peers.Handle("GET "+snapshotPath+"{group}", http.HandlerFunc(n.serveState))
 	slots := make(chan struct{}, maxSnapshots)
 	n.peers.Handle("PUT "+snapshotPath+"{group}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -198,6 +218,9 @@ func (n *Node) receiveSnapshot(r *http.Request) (int, error) {
 		return http.StatusBadRequest, fmt.Errorf("no snapshot message: %w", err)
 	}
 	sp, err := n.spools.receive(ring.PartitionID(group), r.Body)
+	if errors.Is(err, ErrDiskFull) {
+		return http.StatusInsufficientStorage, err
+	}
 	if err != nil {
 		return http.StatusInternalServerError, fmt.Errorf("store snapshot: %w", err)
 	}

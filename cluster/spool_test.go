@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ringkv/ringkv/cluster/worker"
@@ -64,7 +66,7 @@ func TestSnapshotIsGivenUpWhileItIsRead(t *testing.T) {
 
 func TestSpool(t *testing.T) {
 	e := filledEngine(t)
-	s := &spools{dir: t.TempDir()}
+	s := &spools{dir: t.TempDir(), disk: &disk{}}
 	n := &Node{}
 	body, _ := n.scan(worker.Snapshot{Group: testPartition, View: e.View()})
 	sp, err := s.receive(testPartition, body)
@@ -89,7 +91,7 @@ func TestSpool(t *testing.T) {
 
 // A stream that breaks leaves no spool.
 func TestSpoolOfABrokenStream(t *testing.T) {
-	s := &spools{dir: t.TempDir()}
+	s := &spools{dir: t.TempDir(), disk: &disk{}}
 	r, w := io.Pipe()
 	go func() {
 		_, _ = w.Write(make([]byte, 1000))
@@ -97,6 +99,21 @@ func TestSpoolOfABrokenStream(t *testing.T) {
 	}()
 	if _, err := s.receive(testPartition, r); err == nil {
 		t.Error("received a broken stream")
+	}
+	if left, err := os.ReadDir(s.dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// A disk that fills up ends the receiving; the metadata group's snapshot is small and needed.
+func TestSpoolOnAFullDisk(t *testing.T) {
+	s := &spools{dir: t.TempDir(), disk: &disk{}}
+	s.disk.room.Store(uint32(worker.Low))
+	if _, err := s.receive(testPartition, strings.NewReader("x")); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("received: %v", err)
+	}
+	if _, err := s.receive(storage.MetaPartition, strings.NewReader("x")); err == nil || errors.Is(err, ErrDiskFull) {
+		t.Errorf("the metadata group's snapshot, damaged: %v", err)
 	}
 	if left, err := os.ReadDir(s.dir); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)

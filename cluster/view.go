@@ -125,13 +125,16 @@ type Stats struct {
 	EngineDisk int64   // bytes
 	LogDisk    int64   // bytes
 	DiskFree   int64   // bytes
+	DiskSpace  worker.Space
+	Scrub      ScrubStats
 }
 
 // Stats looks at everything once.
 func (n *Node) Stats(ctx context.Context) Stats {
 	st := Stats{
 		Fsync: n.timings.fsync.snapshot(), Apply: n.timings.apply.snapshot(),
-		EngineDisk: n.engine.DiskBytes(), DiskFree: n.disk.free.Load(),
+		EngineDisk: n.engine.DiskBytes(), DiskFree: n.disk.free.Load(), DiskSpace: n.disk.space(),
+		Scrub: n.scrubber.stats(),
 	}
 	if s := n.routes.state.Load(); s != nil {
 		st.Epoch = s.Epoch

@@ -11,7 +11,7 @@ import (
 	"github.com/ringkv/ringkv/ring"
 )
 
-// Meta is what a node tells the others about itself. Its encoding fits 512 bytes, of which 50 are fixed.
+// Meta is what a node tells the others about itself. Its encoding fits 512 bytes, of which 51 are fixed.
 type Meta struct {
 	Cluster [16]byte    // zero: belongs to none yet
 	UUID    [16]byte    // the node's identity; never zero
@@ -20,6 +20,7 @@ type Meta struct {
 	HTTP    string      // host:port of its API
 	Peer    string      // host:port of its peer port
 	Name    string
+	Crowded bool // its disk is nearly full: it should lead nothing that others can lead
 }
 
 // metaVersion is the first byte of the encoding.
@@ -44,6 +45,7 @@ func (m Meta) append(dst []byte) ([]byte, error) {
 		dst = binary.AppendUvarint(dst, uint64(len(s)))
 		dst = append(dst, s...)
 	}
+	dst = append(dst, flags(m))
 	if n := len(dst) - start; n > memberlist.MetaMaxSize {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrMetaTooLarge, n, memberlist.MetaMaxSize)
 	}
@@ -73,7 +75,20 @@ func decodeMeta(b []byte) (Meta, error) {
 			return Meta{}, errMalformed
 		}
 	}
+	if len(b) == 0 {
+		return Meta{}, errMalformed
+	}
+	m.Crowded = b[0]&flagCrowded != 0 // the other bits are a later version's
 	return m, nil
+}
+
+const flagCrowded = 1
+
+func flags(m Meta) byte {
+	if m.Crowded {
+		return flagCrowded
+	}
+	return 0
 }
 
 func cutUvarint(b []byte) (v uint64, rest []byte, ok bool) {

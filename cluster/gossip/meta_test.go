@@ -16,6 +16,8 @@ func drawMeta(t *rapid.T) Meta {
 		HTTP:  rapid.StringN(0, 40, 130).Draw(t, "http"),
 		Peer:  rapid.StringN(0, 40, 130).Draw(t, "peer"),
 		Name:  rapid.StringN(0, 40, 130).Draw(t, "name"),
+
+		Crowded: rapid.Bool().Draw(t, "crowded"),
 	}
 	copy(m.Cluster[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "cluster"))
 	copy(m.UUID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "uuid"))

@@ -18,6 +18,8 @@ var (
 	ErrLeft = errors.New("node has left the cluster")
 	// ErrUnknownNode is returned when there is no such member.
 	ErrUnknownNode = errors.New("no such node")
+	// ErrAlive is returned when something is said of an incarnation that only holds of dead ones.
+	ErrAlive = errors.New("incarnation is not known to be dead")
 	// ErrNoChange is returned when the State is already as asked; nothing needs to be written.
 	ErrNoChange = errors.New("nothing to change")
 )
@@ -97,6 +99,46 @@ func (s *State) update(i int, a Admission) (*State, Node, error) {
 	}
 	next, err := s.place()
 	return next, n, err
+}
+
+// Begin gives a process of a node its incarnation: the next number, which nobody has had before.
+func (s *State) Begin(id ring.NodeID, run string) (*State, uint64, error) {
+	var given uint64
+	c, err := s.change(id, func(n *Node) bool {
+		n.Incarnation++
+		n.Run = run
+		given = n.Incarnation
+		return true
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	c.Epoch++
+	return c, given, nil
+}
+
+// SetSwept says that all incarnations of a node below first are forgotten. A member's present one can not be among them;
+// of a node that left all can.
+func (s *State) SetSwept(id ring.NodeID, first uint64) (*State, error) {
+	c := s.clone()
+	i := slices.IndexFunc(c.Nodes, func(n Node) bool { return n.ID == id })
+	if i < 0 {
+		return nil, fmt.Errorf("%w: %d", ErrUnknownNode, id)
+	}
+	n := &c.Nodes[i]
+	alive := n.Incarnation
+	if n.State == Left {
+		alive++
+	}
+	switch {
+	case first > alive:
+		return nil, fmt.Errorf("%w: node %s, %d", ErrAlive, n.Name, first-1)
+	case first <= n.Swept:
+		return nil, ErrNoChange
+	}
+	n.Swept = first
+	c.Epoch++
+	return c, nil
 }
 
 // Activate says that a joining node holds everything that it was given.

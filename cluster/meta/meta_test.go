@@ -70,6 +70,9 @@ func (l *life) checkNodes(t *rapid.T, old *meta.State) {
 		if i < len(old.Nodes) && (old.Nodes[i].ID != n.ID || old.Nodes[i].UUID != n.UUID || old.Nodes[i].Meta != n.Meta) {
 			t.Fatalf("node %v became %v", old.Nodes[i], n)
 		}
+		if i < len(old.Nodes) && n.Incarnation < old.Nodes[i].Incarnation {
+			t.Fatalf("node %d: incarnation %d after %d", n.ID, n.Incarnation, old.Nodes[i].Incarnation)
+		}
 		if i < len(old.Nodes) && old.Nodes[i].State == meta.Left && n.State != meta.Left {
 			t.Fatalf("node %d came back", n.ID)
 		}
@@ -140,6 +143,8 @@ func TestLawsOfChange(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"join":     l.join,
 			"move":     l.move,
+			"begin":    l.begin,
+			"sweep":    l.sweep,
 			"activate": l.activate,
 			"down":     l.down,
 			"replace":  l.replace,
@@ -193,6 +198,45 @@ func (l *life) move(t *rapid.T) {
 	}
 	if err := l.change(t, "move", admit); !errors.Is(err, meta.ErrNoChange) {
 		t.Fatalf("asked twice: %v", err)
+	}
+}
+
+// begin starts a member's next life; its number is the old one and one more.
+func (l *life) begin(t *rapid.T) {
+	n := rapid.SampledFrom(l.s.Nodes).Draw(t, "node")
+	var given uint64
+	err := l.change(t, "begin", func(s *meta.State) (next *meta.State, err error) {
+		next, given, err = s.Begin(n.ID, "r")
+		return next, err
+	})
+	if n.State == meta.Left {
+		if !errors.Is(err, meta.ErrLeft) {
+			t.Fatalf("a node that left: %v", err)
+		}
+		return
+	}
+	if now, _ := l.s.Node(n.ID); err != nil || given != n.Incarnation+1 || now.Incarnation != given {
+		t.Fatalf("incarnation %d after %d, in the State %d, %v", given, n.Incarnation, now.Incarnation, err)
+	}
+}
+
+// sweep forgets incarnations: never the one that a member runs as, and never fewer than before.
+func (l *life) sweep(t *rapid.T) {
+	n := rapid.SampledFrom(l.s.Nodes).Draw(t, "node")
+	first := rapid.Uint64Range(0, n.Incarnation+2).Draw(t, "first")
+	err := l.change(t, "sweep", func(s *meta.State) (*meta.State, error) { return s.SetSwept(n.ID, first) })
+	dead := n.Incarnation
+	if n.State == meta.Left {
+		dead++
+	}
+	now, _ := l.s.Node(n.ID)
+	switch {
+	case first > dead && !errors.Is(err, meta.ErrAlive):
+		t.Fatalf("incarnation %d of %d: %v", first, n.Incarnation, err)
+	case first <= dead && first <= n.Swept && !errors.Is(err, meta.ErrNoChange):
+		t.Fatalf("nothing to change: %v", err)
+	case first <= dead && first > n.Swept && (err != nil || now.Swept != first):
+		t.Fatalf("swept below %d, want %d: %v", now.Swept, first, err)
 	}
 }
 

@@ -39,6 +39,13 @@ type Node struct {
 	State  NodeState   `json:"state"`
 	Down   bool        `json:"down,omitempty"` // gone for so long that its replicas are placed elsewhere
 	Meta   replica.ID  `json:"meta"`           // its replica of the metadata group
+	// Incarnation is how often the node has started as a member: each start of it raises the number before it relies
+	// on it, so no two processes ever have the same.
+	Incarnation uint64 `json:"incarnation,omitempty"`
+	Run         string `json:"run,omitempty"` // of the process that has it
+	// Swept is the first incarnation that groups may still know transactions of: all below are closed, settled and
+	// forgotten in every group (R11 of the commit protocol).
+	Swept uint64 `json:"swept,omitempty"`
 }
 
 // State is the cluster's description. It is a value: functions that change it return a new one.

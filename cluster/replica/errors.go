@@ -27,3 +27,17 @@ func (e *NotLeaderError) Error() string {
 	}
 	return fmt.Sprintf("partition %d: led by node %d", e.Partition, e.Leader.Node())
 }
+
+// RolledBackError is returned when the leader knows of entries that this replica has acknowledged and that are not in its
+// log: what it promised, votes included, is gone. The node must not go on.
+type RolledBackError struct {
+	Partition    ring.PartitionID
+	Acknowledged uint64 // index that the leader was told to be on this node's disk
+	Last         uint64 // index at which the log ends
+}
+
+func (e *RolledBackError) Error() string {
+	return fmt.Sprintf("partition %d: this node's data is older than what it has acknowledged (entry %d; its log ends at %d): "+
+		"stop the node, move its data directory away and start it empty; it is refilled from the others",
+		e.Partition, e.Acknowledged, e.Last)
+}

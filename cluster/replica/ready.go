@@ -17,7 +17,7 @@ import (
 //
 //  1. may send Early at once;
 //  2. if Snapshot is set, installs it in the state machine and resets the log;
-//  3. writes Entries and State (if HasState) to the log, with an fsync if MustSync;
+//  3. if MustSync, writes Entries and State (if HasState) to the log, with an fsync;
 //  4. sends Late: votes and acknowledgements, which promise what step 3 made durable;
 //  5. applies Committed in order, calling Applied (or ApplyConf) for each, with the applied index in the same engine
 //     batch as the data;
@@ -54,14 +54,11 @@ func (r *Replica) Ready() Ready {
 	raw := r.raw.Ready()
 	rd := Ready{Entries: raw.Entries, MustSync: raw.MustSync, Committed: raw.CommittedEntries, Dropped: r.refused, raw: raw}
 	r.refused = nil
-	if !raft.IsEmptyHardState(raw.HardState) {
-		rd.State, rd.HasState = r.stateOf(raw.HardState), true
-		r.term = raw.HardState.GetTerm()
-	}
 	if !raft.IsEmptySnap(raw.Snapshot) {
 		rd.Snapshot = raw.Snapshot
 		rd.MustSync = true
 	}
+	r.keepState(raw.HardState, &rd)
 	for _, m := range raw.Messages {
 		if leavesEarly(m.GetType()) {
 			rd.Early = append(rd.Early, m)
@@ -75,6 +72,20 @@ func (r *Replica) Ready() Ready {
 		r.follow(raw.SoftState, &rd)
 	}
 	return rd
+}
+
+// keepState notes a new term, vote or commit index. A commit index alone costs no fsync, but it goes along with the next
+// thing that does: a member that has acknowledged an entry never forgets what it knew to be committed before it. So it
+// does not stand for election with a configuration that it had known to be over (raft refuses while a committed change is
+// not applied), even where the state machine has lost the change.
+func (r *Replica) keepState(hs *raftpb.HardState, rd *Ready) {
+	if !raft.IsEmptyHardState(hs) {
+		r.hard, r.unwritten = r.stateOf(hs), true
+		r.term = hs.GetTerm()
+	}
+	if rd.MustSync && r.unwritten {
+		rd.State, rd.HasState, r.unwritten = r.hard, true, false
+	}
 }
 
 // leavesEarly tells which messages may overtake the fsync of their own Ready: those of a leader. Its entries count

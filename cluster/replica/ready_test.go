@@ -82,14 +82,14 @@ func TestAcknowledgementIsLateWithItsEntries(t *testing.T) {
 	}
 	for _, m := range rd.Early {
 		if m.GetTo() == uint64(ps[1].ID()) {
-			ps[1].Step(m)
+			ps[1].step(m)
 		}
 	}
 	rd = ps[1].cycle()
 	if !rd.MustSync || len(rd.Entries) != 1 || len(rd.Early) != 0 || len(rd.Late) != 1 || rd.Late[0].GetType() != raftpb.MsgAppResp {
 		t.Fatalf("follower: sync %t, %d entries, early %v, late %v", rd.MustSync, len(rd.Entries), rd.Early, rd.Late)
 	}
-	ps[0].Step(rd.Late[0])
+	ps[0].step(rd.Late[0])
 	settle(ps...)
 	wantTags(t, "applied", ps[0].ours, "w")
 }
@@ -143,7 +143,7 @@ func TestProposalOutlivesItsLeadership(t *testing.T) {
 	settle(ps[0])
 	for _, m := range ps[0].early { // only the second member hears of it
 		if m.GetTo() == uint64(ps[1].ID()) && len(m.GetEntries()) > 0 {
-			ps[1].Step(m)
+			ps[1].step(m)
 		}
 	}
 	settle(ps[1])
@@ -189,7 +189,7 @@ func TestReadWaitsForTheFirstCommitOfTheTerm(t *testing.T) {
 				for _, m := range slices.Concat(rd.Early, rd.Late) {
 					for _, to := range ps {
 						if uint64(to.ID()) == m.GetTo() {
-							to.Step(m)
+							to.step(m)
 						}
 					}
 				}
@@ -230,7 +230,7 @@ func TestReadsAreDroppedOnStepDown(t *testing.T) {
 	read(t, ps[0], "asked")
 	settle(ps[0])
 	read(t, ps[0], "new")
-	ps[0].Step(&raftpb.Message{
+	ps[0].step(&raftpb.Message{
 		Type: raftpb.MsgHeartbeat.Enum(), To: new(uint64(peerID(0))), From: new(uint64(peerID(1))), Term: new(ps[0].Term() + 1),
 	})
 	settle(ps[0])
@@ -274,7 +274,7 @@ func TestCloseGivesEverythingBackOnce(t *testing.T) {
 // A message for a former life of a replica means nothing to its successor.
 func TestMessageForAnotherIDIsIgnored(t *testing.T) {
 	p := members(t, 3)[0]
-	p.Step(&raftpb.Message{
+	p.step(&raftpb.Message{
 		Type: raftpb.MsgVote.Enum(), To: new(uint64(replica.MakeID(1, 9))), From: new(uint64(peerID(1))),
 		Term: new(uint64(5)), LogTerm: new(uint64(5)), Index: new(uint64(50)),
 	})
@@ -302,5 +302,53 @@ func TestNewRefusesAGapBetweenStateAndLog(t *testing.T) {
 				t.Fatal("it was started")
 			}
 		})
+	}
+}
+
+// What a member knew to be committed when it acknowledged an entry it must still know after a crash: it would else stand
+// for election with a configuration that is over.
+func TestAnEntryBringsTheCommitIndexAlong(t *testing.T) {
+	ps := members(t, 3)
+	elect(t, ps...)
+	propose(t, ps[0], "a")
+	settle(ps...)
+	known := ps[1].Status().Commit
+	if s, _ := ps[1].log.State(groupID); s.Commit >= known {
+		t.Fatalf("commit %d is in the log already, nothing can be shown", known)
+	}
+	propose(t, ps[0], "b")
+	for _, m := range ps[0].cycle().Early {
+		if m.GetTo() == uint64(ps[1].ID()) {
+			ps[1].step(m)
+		}
+	}
+	if rd := ps[1].cycle(); !rd.MustSync || len(rd.Entries) != 1 {
+		t.Fatalf("sync %t with %d entries", rd.MustSync, len(rd.Entries))
+	}
+	if s, _ := ps[1].log.State(groupID); s.Commit != known {
+		t.Errorf("commit %d in the log, %d was known", s.Commit, known)
+	}
+}
+
+// A leader never tells a member of a commit that it has not acknowledged: the member's disk was set back.
+func TestSetBackIsAnErrorNotAPanic(t *testing.T) {
+	ps := members(t, 3)
+	elect(t, ps...)
+	beat := func(term, commit uint64) *raftpb.Message {
+		return &raftpb.Message{
+			Type: raftpb.MsgHeartbeat.Enum(), To: new(uint64(ps[1].ID())), From: new(uint64(ps[0].ID())), Term: new(term), Commit: new(commit),
+		}
+	}
+	last, term := ps[1].log.LastIndex(groupID), ps[1].Term()
+	if err := ps[1].Step(beat(term, last)); err != nil {
+		t.Errorf("a heartbeat up to the log's end: %v", err)
+	}
+	if err := ps[1].Step(beat(term-1, last+1)); err != nil {
+		t.Errorf("a heartbeat of an old term: %v", err)
+	}
+	err := ps[1].Step(beat(term, last+1))
+	var back *replica.RolledBackError
+	if !errors.As(err, &back) || back.Partition != groupID || back.Acknowledged != last+1 || back.Last != last {
+		t.Errorf("a heartbeat beyond the log's end: %v", err)
 	}
 }

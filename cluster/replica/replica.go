@@ -62,6 +62,9 @@ type Replica struct {
 	lead ID
 	term uint64
 
+	hard      raftlog.State // the last that raft gave out
+	unwritten bool          // it is not in the log yet
+
 	queue    []*raftpb.Entry  // to be proposed with the next Ready
 	tags     []Tag            // theirs
 	refused  []Tag            // what raft would not take
@@ -176,13 +179,28 @@ func (r *Replica) Tick() {
 	r.transferPause = max(0, r.transferPause-1)
 }
 
-// Step hands a message of another member over. Messages to other replicas (former lives of this one) are ignored.
-func (r *Replica) Step(m *raftpb.Message) {
+// Step hands a message of another member over. Messages to other replicas (former lives of this one) are ignored. A
+// *RolledBackError, which is final, says that this replica has lost what it had acknowledged.
+func (r *Replica) Step(m *raftpb.Message) error {
 	if ID(m.GetTo()) != r.id {
-		return
+		return nil
+	}
+	if err := r.rolledBack(m); err != nil {
+		return err
 	}
 	// An error says that the message is of no use here, such as an answer from a replica that was removed.
 	_ = r.raw.Step(m)
+	return nil
+}
+
+// rolledBack finds what raft would answer with a panic. A heartbeat's commit index is at most what its sender, the leader,
+// was told that this replica has on disk, so a log that ends before it has lost what was promised.
+func (r *Replica) rolledBack(m *raftpb.Message) error {
+	last := r.view.log.LastIndex(r.group)
+	if m.GetType() != raftpb.MsgHeartbeat || m.GetCommit() <= last || m.GetTerm() < r.raw.BasicStatus().GetTerm() {
+		return nil
+	}
+	return &RolledBackError{Partition: r.group, Acknowledged: m.GetCommit(), Last: last}
 }
 
 // Campaign starts an election at once instead of after the election timeout. It does so only where this replica is

@@ -69,6 +69,14 @@ func quiet() raft.Logger { return &raft.DefaultLogger{Logger: log.New(io.Discard
 
 func peerID(i int) replica.ID { return replica.MakeID(ring.NodeID(i+1), 1) }
 
+// step hands over a message that the peer must not refuse.
+func (p *peer) step(m *raftpb.Message) {
+	p.t.Helper()
+	if err := p.Step(m); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // cycle does one Ready in the order that it asks for.
 func (p *peer) cycle() replica.Ready {
 	p.t.Helper()
@@ -109,7 +117,7 @@ func settle(peers ...*peer) {
 		busy = false
 		for _, p := range peers {
 			for _, m := range p.inbox {
-				p.Step(m)
+				p.step(m)
 			}
 			p.inbox = nil
 			for p.HasReady() {

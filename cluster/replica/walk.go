@@ -15,6 +15,9 @@ type Target struct {
 	Voters    []ID
 	Learners  []ID
 	AnyLeader bool
+	// Crowded are nodes that should lead nothing and be given nothing more, where there are others: their disks are
+	// nearly full. The replicas that they have stay members.
+	Crowded []ring.NodeID
 }
 
 // Holds reports whether id has a place in the target.
@@ -46,7 +49,8 @@ func (t Target) among(cs *raftpb.ConfState, heard func(ID) bool) Target {
 		}
 		return out
 	}
-	return Target{Voters: resolve(t.Voters), Learners: resolve(t.Learners), AnyLeader: t.AnyLeader}
+	t.Voters, t.Learners = resolve(t.Voters), resolve(t.Learners)
+	return t
 }
 
 // Member is what a leader knows of another member.
@@ -94,15 +98,17 @@ type walk struct {
 func (w *walk) voter(id ID) bool   { return slices.Contains(w.cs.GetVoters(), uint64(id)) }
 func (w *walk) learner(id ID) bool { return slices.Contains(w.cs.GetLearners(), uint64(id)) }
 
+func (w *walk) crowded(id ID) bool { return slices.Contains(w.target.Crowded, id.Node()) }
+
 func (w *walk) ready(id ID) bool {
 	m := w.members[id]
 	return id == w.self || m.Active && m.Steady && m.Match+caughtUp >= w.last
 }
 
-// missing is the first replica of the target that is no member yet.
+// missing is the first replica of the target that is no member yet and can be filled.
 func (w *walk) missing() (ID, bool) {
 	for _, id := range append(slices.Clone(w.target.Voters), w.target.Learners...) {
-		if !w.voter(id) && !w.learner(id) {
+		if !w.voter(id) && !w.learner(id) && !w.crowded(id) {
 			return id, true
 		}
 	}
@@ -149,15 +155,18 @@ func (w *walk) demoteOrDrop(id ID) *raftpb.ConfChangeSingle {
 
 // heir is whom the leadership should be handed to now, 0 if nobody.
 func (w *walk) heir() ID {
-	placed := slices.Contains(w.target.Voters, w.self)
-	if placed && (w.target.AnyLeader || w.target.Voters[0] == w.self) {
+	stay := slices.Contains(w.target.Voters, w.self) && !w.crowded(w.self)
+	if stay && w.target.AnyLeader {
 		return 0
 	}
 	for _, id := range w.target.Voters {
+		if w.crowded(id) {
+			continue
+		}
 		if id != w.self && w.voter(id) && w.ready(id) {
 			return id
 		}
-		if placed {
+		if stay {
 			return 0 // only the preferred leader is worth a transfer
 		}
 	}
@@ -198,6 +207,9 @@ func (r *Replica) Walk(t Target) bool {
 	r.walkPause = walkSettled
 	return false
 }
+
+// Hurry lets the next Walk come at once, for a change of the target that must not wait.
+func (r *Replica) Hurry() { r.walkPause, r.transferPause = 0, 0 }
 
 func (r *Replica) transfer(to ID) {
 	r.transferPause = transferEvery

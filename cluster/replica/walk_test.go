@@ -113,7 +113,7 @@ func ids(list []uint64) string {
 	return "[" + strings.Join(out, " ") + "]"
 }
 
-// parseGroup reads: self=1.1 voters=(1.1,2.1) learners=(…) outgoing=(…) target=(…) readers=(…) any, and in the input
+// parseGroup reads: self=1.1 voters=(1.1,2.1) learners=(…) outgoing=(…) target=(…) readers=(…) crowded=(…) any, and in the input
 // lines such as "2.1 behind", "2.1 silent" or "2.1 probed".
 func parseGroup(t *testing.T, d *datadriven.TestData) *group {
 	g := &group{t: t, conf: &raftpb.ConfState{}, members: make(map[replica.ID]replica.Member)}
@@ -137,6 +137,10 @@ func parseGroup(t *testing.T, d *datadriven.TestData) *group {
 			g.target.Voters = list
 		case "readers":
 			g.target.Learners = list
+		case "crowded":
+			for _, id := range list {
+				g.target.Crowded = append(g.target.Crowded, id.Node())
+			}
 		case "any":
 			g.target.AnyLeader = true
 		default:

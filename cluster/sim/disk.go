@@ -38,7 +38,7 @@ type fuse struct {
 	left  int  // operations that still succeed; -1: not set
 	sync  bool // only syncs count
 	blown bool
-	keep  bool // a commit that fails is durable all the same
+	keep  bool // a commit or an engine's sync that fails has happened all the same
 }
 
 // burn counts one operation and tells whether it fails.
@@ -65,8 +65,15 @@ func (n *node) fsFails(op memfs.Op, path string) error {
 }
 
 func (n *node) commitFails(uint64) memdb.Fault {
+	n.w.probe(n, Point{}) // what it is about shows later, see applied
+	return n.engineFails(false)
+}
+
+func (n *node) syncFails() memdb.Fault { return n.engineFails(true) }
+
+func (n *node) engineFails(isSync bool) memdb.Fault {
 	switch {
-	case !n.fuse.burn(true):
+	case !n.fuse.burn(isSync):
 		return memdb.FaultNone
 	case n.fuse.keep:
 		return memdb.FaultKept

@@ -161,8 +161,7 @@ func (w *world) pause() {
 	life := n.life
 	w.after(w.between(100*time.Millisecond, 4*time.Second), func() {
 		if n.life == life {
-			n.paused, n.turning = false, false
-			n.wake()
+			n.resume()
 		}
 	})
 }

@@ -28,13 +28,13 @@ func (w *world) calmDown() {
 	for _, n := range w.nodes {
 		n.fuse = fuse{left: -1, blown: n.fuse.blown}
 		if n.paused {
-			n.paused, n.turning = false, false
-			n.wake()
+			n.resume()
 		}
 		if n.id != 0 {
 			n.start()
 		}
 	}
+	w.watchLocks()
 	w.run(w.now + calmTraffic)
 	w.closed = true
 	if err := w.settle(); err != nil {
@@ -93,6 +93,9 @@ func (w *world) unsettled() error {
 		if err := w.groupUnsettled(p, targetOf(s, p)); err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
+	}
+	if err := w.txnsUnsettled(s); err != nil {
+		return err
 	}
 	return w.leftovers(s)
 }
@@ -221,6 +224,10 @@ func (w *world) judge() {
 	}
 	w.stats.Epoch = int(w.newest().Epoch)
 	if err := w.compare(); err != nil {
+		w.violate("%w", err)
+		return
+	}
+	if err := w.judgeTxns(); err != nil {
 		w.violate("%w", err)
 		return
 	}

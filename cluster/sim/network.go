@@ -19,13 +19,14 @@ type network struct {
 	loss    float64
 	double  float64
 	slow    time.Duration // how late a message is at the most, most of the time
+	ghosts  float64       // how many commands of transactions come once more, much later
 }
 
 // link is one direction between two nodes, by index.
 type link struct{ from, to int }
 
 func newNetwork(w *world) network {
-	return network{w: w, blocked: make(map[link]bool), loss: 0.01, double: 0.01, slow: 8 * time.Millisecond}
+	return network{w: w, blocked: make(map[link]bool), loss: 0.01, double: 0.01, slow: 8 * time.Millisecond, ghosts: ghostly}
 }
 
 // pass says whether a message gets through, and how late.
@@ -42,7 +43,7 @@ func (n *network) pass(from, to *node) (time.Duration, bool) {
 // calm makes the network a good one.
 func (n *network) calm() {
 	clear(n.blocked)
-	n.loss, n.double, n.slow = 0, 0, 4*time.Millisecond
+	n.loss, n.double, n.slow, n.ghosts = 0, 0, 4*time.Millisecond, 0
 }
 
 // outbox is where one life of a node's worker puts what it wants sent.

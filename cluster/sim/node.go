@@ -40,7 +40,7 @@ type node struct {
 	life     int // counts the processes; what was planned for an earlier one is void
 	worker   *worker.Worker
 	log      *raftlog.Log
-	engine   *memdb.Engine
+	engine   storage.Engine
 	fuse     fuse
 	inbox    []func(*worker.Worker)
 	turning  bool // a turn is planned
@@ -49,6 +49,9 @@ type node struct {
 	nextTick time.Duration
 	waiting  int // requests that the worker has not answered
 	leaders  map[ring.PartitionID]ring.NodeID
+	side     *txnSide // nil where nobody does transactions
+	busy     bool     // amid a turn
+	unsynced []Point  // of commands that were proposed since the log was synced
 }
 
 func (w *world) addNode(name string, first bool) *node {
@@ -98,7 +101,7 @@ func (n *node) start() {
 		return
 	}
 	n.life++
-	n.inbox, n.turning, n.paused, n.waiting = nil, false, false, 0
+	n.inbox, n.turning, n.paused, n.waiting, n.unsynced = nil, false, false, 0, nil
 	n.fuse = fuse{left: -1}
 	n.leaders = make(map[ring.PartitionID]ring.NodeID)
 	n.period = tick*9/10 + n.w.between(0, tick/5)
@@ -108,9 +111,21 @@ func (n *node) start() {
 		n.w.violate("node %s cannot start: %w", n.name, err)
 		return
 	}
+	if n.w.cfg.TxnClients > 0 {
+		n.side = newTxnSide(n)
+	}
 	n.beat(n.life)
 	n.lookAround(n.life)
 	n.wake()
+}
+
+// resume goes on after a standstill.
+func (n *node) resume() {
+	n.paused, n.turning = false, false
+	n.wake()
+	if n.side != nil {
+		n.side.resume()
+	}
 }
 
 func (n *node) open() (err error) {
@@ -122,28 +137,53 @@ func (n *node) open() (err error) {
 		}
 	}
 	n.disk.FS.Fail = n.fsFails
-	var fs raftlog.FS = n.disk.FS
-	if wrap := w.cfg.Sabotage.FS; wrap != nil {
-		fs = wrap(fs)
-	}
-	if n.log, err = raftlog.Open(fs, LogDir, LogOptions()); err != nil {
+	engine, err := n.disk.Engine.Open(memdb.Options{OnCommit: n.commitFails, OnSync: n.syncFails})
+	if err != nil {
 		return err
 	}
-	if n.engine, err = n.disk.Engine.Open(memdb.Options{OnCommit: n.commitFails}); err != nil {
+	n.engine = engine
+	if wrap := w.cfg.Sabotage.Engine; wrap != nil {
+		n.engine = wrap(n.engine)
+	}
+	if err := n.openLog(); err != nil {
 		return err
 	}
 	wk, err := worker.Open(worker.Config{
 		Node: n.id, Log: n.log, Engine: n.engine, Outbox: &outbox{n: n, life: n.life},
-		OpenSpool: n.disk.openSpool, OnLead: n.onLead, Logger: w.logger(n),
+		OpenSpool: n.disk.openSpool, OnLead: n.onLead, OnStuck: n.onStuck, Logger: w.logger(n),
 		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, KeepEntries: keepEntries,
 	}, w.now)
 	n.worker = wk
 	return err
 }
 
+// openLog opens the log as a node does. Where the log is sabotaged its own check would convict at once, and say nothing of
+// the judge.
+func (n *node) openLog() (err error) {
+	var fs raftlog.FS = probedFS{n.disk.FS, n}
+	opts := LogOptions()
+	sabotage := &n.w.cfg.Sabotage
+	if sabotage.FS != nil {
+		fs = sabotage.FS(fs)
+	} else if sabotage.Restart == nil {
+		v := n.engine.View()
+		defer v.Close()
+		if opts.MinRecord, err = storage.LogMark(v); err != nil {
+			return err
+		}
+	}
+	n.log, err = raftlog.Open(fs, LogDir, opts)
+	return err
+}
+
 // recovered turns a panic, of raft's mostly, into an error: an invariant broke.
 func recovered(err *error) {
-	if r := recover(); r != nil {
+	r := recover()
+	if _, off := r.(powerLoss); off {
+		*err = errPowerLoss
+		return
+	}
+	if r != nil {
 		*err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 	}
 }
@@ -217,6 +257,10 @@ func (n *node) turn() {
 	if n.w.violation != nil {
 		return
 	}
+	if errors.Is(err, errPowerLoss) {
+		n.crash(true)
+		return
+	}
 	begun := max(0, n.worker.Installing()-installing)
 	n.w.stats.Installs += begun
 	if err != nil {
@@ -233,8 +277,10 @@ func (n *node) turn() {
 
 func (n *node) work(inbox []func(*worker.Worker)) (err error) {
 	broke := fmt.Errorf("node %s", n.name)
+	n.busy = true
 	defer func() {
-		if err != nil && !n.fuse.blown {
+		n.busy = false
+		if err != nil && !n.fuse.blown && !errors.Is(err, errPowerLoss) {
 			n.w.violate("%w: turn on a good disk: %w", broke, err)
 		}
 	}()
@@ -250,11 +296,7 @@ func (n *node) failed(error) {
 	n.w.stats.DiskFails++
 	n.w.stats.Torn += n.worker.Installing()
 	n.close()
-	if n.w.chance(0.5) {
-		n.disk.FS.Kill()
-	} else {
-		n.disk.FS.Crash(n.w.rng)
-	}
+	n.release(n.w.chance(0.5))
 	n.restartLater()
 }
 
@@ -262,22 +304,40 @@ func (n *node) failed(error) {
 func (n *node) close() {
 	n.w.note("close", uint64(n.index), uint64(n.life))
 	wk := n.worker
-	n.worker = nil
-	n.life++
+	n.ended()
 	wk.Close()
 	if n.waiting != 0 {
 		n.w.violate("node %s: %d requests were never answered", n.name, n.waiting)
 	}
-	n.disk.Engine.Crash()
+}
+
+// release takes the disk from a process; with power, what is not synced may be lost.
+func (n *node) release(power bool) {
+	if !power {
+		n.disk.Engine.Kill()
+		n.disk.FS.Kill()
+		return
+	}
+	n.w.stats.Forgotten += n.disk.Engine.Crash(n.w.rng)
+	n.disk.FS.Crash(n.w.rng)
+}
+
+// ended makes everything void that the process has planned.
+func (n *node) ended() {
+	n.worker = nil
+	n.life++
+	if n.side != nil {
+		n.side.die()
+	}
 }
 
 // stop is an orderly end.
 func (n *node) stop() {
 	n.close()
-	if err := n.log.Close(); err != nil && !n.fuse.blown {
-		n.w.violate("node %s: close log: %w", n.name, err)
+	if err := errors.Join(n.engine.Close(), n.log.Close()); err != nil && !n.fuse.blown {
+		n.w.violate("node %s: close disk: %w", n.name, err)
 	}
-	n.disk.FS.Kill()
+	n.release(false)
 }
 
 // crash ends the process at once: with power, what is not synced is lost as well. Nobody is answered.
@@ -287,15 +347,12 @@ func (n *node) crash(power bool) {
 	}
 	n.w.note("crash", uint64(n.index), uint64(n.life))
 	n.w.stats.Torn += n.worker.Installing()
-	n.worker = nil
-	n.life++
-	n.disk.Engine.Crash()
+	n.ended()
+	n.release(power)
 	if power {
 		n.w.stats.Powercuts++
-		n.disk.FS.Crash(n.w.rng)
 	} else {
 		n.w.stats.Kills++
-		n.disk.FS.Kill()
 	}
 }
 

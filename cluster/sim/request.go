@@ -18,6 +18,9 @@ const (
 	askWrite  asking = iota + 1
 	askRead          // the value of a key, linearizable
 	askMember        // whether a replica belongs to its group
+	askTxn           // a command of the commit protocol; unlike a write it may be repeated freely
+	askKeys          // several keys of one group as of one moment
+	askState         // what a group knows of a transaction
 )
 
 // outcome is what a client knows in the end.
@@ -36,6 +39,8 @@ type reply struct {
 	found   bool           // askRead
 	item    storage.Item   // askRead, if found
 	member  bool           // askMember
+	keys    storage.ReadSet
+	state   storage.TxnStatus
 }
 
 // request is one request on its way from a gateway to the leader of a group, tried again for as long as that is safe,
@@ -46,15 +51,21 @@ type request struct {
 	life     int // of gate
 	ask      asking
 	group    ring.PartitionID
-	key      []byte     // askRead
-	data     []byte     // askWrite: an encoded command
-	member   replica.ID // askMember
-	deadline time.Duration
+	key      []byte        // askRead
+	data     []byte        // askWrite, askTxn: an encoded command
+	member   replica.ID    // askMember
+	keys     [][]byte      // askKeys
+	ungated  bool          // sabotage: locks are not looked at
+	txn      storage.TxnID // askState
+	deadline time.Duration // send sets it where it is 0
+	wait     time.Duration // for the answer to an attempt; 0 means attemptTime
 	done     func(reply)
+	late     func(reply) // askTxn: is told what others than the answer taken say; optional
 
 	attempt int
 	serial  int // of the attempt under way; answers to others come too late
 	over    bool
+	sent    bool // askTxn: an attempt may have had an effect
 }
 
 const (
@@ -64,7 +75,13 @@ const (
 
 // send begins a request at gate.
 func (w *world) send(gate *node, r *request) {
-	r.w, r.gate, r.life, r.deadline = w, gate, gate.life, w.now+requestTime
+	r.w, r.gate, r.life = w, gate, gate.life
+	if r.deadline == 0 {
+		r.deadline = w.now + requestTime
+	}
+	if r.wait == 0 {
+		r.wait = attemptTime
+	}
 	r.try()
 }
 
@@ -81,6 +98,9 @@ func (r *request) try() {
 	switch {
 	case r.over:
 		return
+	case r.ask == askTxn && r.sent && (r.w.now > r.deadline || r.gateDied()):
+		r.finish(reply{outcome: unknown})
+		return
 	case r.w.now > r.deadline, r.gateDied() && r.ask != askWrite:
 		r.finish(reply{outcome: noEffect})
 		return
@@ -96,9 +116,17 @@ func (r *request) try() {
 		return
 	}
 	serial := r.serial
-	r.w.after(attemptTime, func() { r.lost(serial) })
+	r.w.after(r.wait, func() { r.lost(serial) })
+	r.travel(to, serial)
+}
+
+// travel brings the attempt under way to a node.
+func (r *request) travel(to *node, serial int) {
 	if d, ok := r.w.net.pass(r.gate, to); ok {
 		r.w.after(d, func() { to.arrive(func(wk *worker.Worker) { to.serve(wk, r, serial) }) })
+	}
+	if r.ask == askTxn {
+		r.haunt(to, serial)
 	}
 }
 
@@ -135,6 +163,9 @@ func (r *request) lost(serial int) {
 	case r.over || r.serial != serial:
 	case r.ask == askWrite:
 		r.finish(reply{outcome: unknown})
+	case r.ask == askTxn:
+		r.sent = true
+		r.again(0)
 	default:
 		r.again(0)
 	}
@@ -146,13 +177,7 @@ func (n *node) serve(wk *worker.Worker, r *request, serial int) {
 		n.read(r, serial)
 		return
 	}
-	op := &worker.Op{Group: r.group, Kind: worker.Read}
-	if r.ask == askWrite {
-		op.Kind, op.Data = worker.Write, slices.Clone(r.data)
-		if change := n.w.cfg.Sabotage.Command; change != nil {
-			op.Data = change(n.w.rng, op.Data)
-		}
-	}
+	op := n.op(r)
 	count := 0
 	op.Done = func(op *worker.Op) {
 		if count++; count > 1 {
@@ -160,15 +185,47 @@ func (n *node) serve(wk *worker.Worker, r *request, serial int) {
 			return
 		}
 		n.waiting--
+		n.applied(r)
+		n.probeRequest(r, StepReply, false)
 		n.answer(op, r, serial)
+		n.probeRequest(r, StepReply, true)
 	}
 	n.waiting++
+	n.probeRequest(r, StepPropose, false)
+	n.proposed(r)
 	wk.Submit(op)
+	n.probeRequest(r, StepPropose, true)
+}
+
+// op is what the worker is asked for.
+func (n *node) op(r *request) *worker.Op {
+	op := &worker.Op{Group: r.group, Kind: worker.Read, Deadline: n.w.now + (r.deadline-n.w.now)*7/8}
+	switch r.ask {
+	case askRead:
+		op.Keys = [][]byte{r.key}
+	case askKeys:
+		op.Keys, op.Exact = r.keys, true
+	case askState:
+		op.Exact = true
+	case askWrite, askTxn:
+		op.Kind, op.Data = worker.Write, slices.Clone(r.data)
+		if change := n.w.cfg.Sabotage.Command; change != nil {
+			op.Data = change(n.w.rng, op.Data)
+		}
+	}
+	if r.ungated {
+		op.Keys = nil
+	}
+	return op
 }
 
 // answer is called by the worker in its turn; what it leads to happens later.
 func (n *node) answer(op *worker.Op, r *request, serial int) {
 	err, life := op.Err, n.life
+	if err == nil && r.ask >= askTxn {
+		n.respond(r, serial, nil, n.exact(r, op))
+		return
+	}
 	if err == nil && r.ask != askWrite {
 		// The worker goes on while the goroutine that asked awakes, at times long before.
 		late := 5 * time.Millisecond
@@ -222,7 +279,13 @@ func (n *node) respond(r *request, serial int, err error, rep reply) {
 
 // hear is the gateway getting an answer.
 func (r *request) hear(from ring.NodeID, serial int, err error, rep reply) {
-	if r.over || r.serial != serial || r.gateDied() {
+	if r.gateDied() {
+		return
+	}
+	if r.over || r.serial != serial {
+		if r.late != nil && err == nil {
+			r.late(rep)
+		}
 		return
 	}
 	r.serial++ // no timeout any more
@@ -239,9 +302,12 @@ func (r *request) hear(from ring.NodeID, serial int, err error, rep reply) {
 		r.again(better)
 	case errors.Is(err, replica.ErrDropped):
 		r.again(r.gate.leaders[r.group])
+	case errors.Is(err, worker.ErrLocked):
+		r.finish(reply{outcome: noEffect})
 	case errors.Is(err, replica.ErrOutcomeUnknown) && r.ask == askWrite:
 		r.finish(reply{outcome: unknown})
 	case errors.Is(err, replica.ErrOutcomeUnknown):
+		r.sent = true
 		r.again(0)
 	default:
 		r.w.violate("a request was answered with an error of no kind that is documented: %w", err)

@@ -23,6 +23,8 @@ func TestConvicts(t *testing.T) {
 		{"sync does nothing", sim.Sabotage{FS: func(fs raftlog.FS) raftlog.FS { return lazyFS{fs, true} }}, 30},
 		{"sync comes too late", sim.Sabotage{FS: func(fs raftlog.FS) raftlog.FS { return lazyFS{fs, false} }}, 60},
 		{"the log's end is lost", sim.Sabotage{Restart: rewriteLog(loseEnd)}, 60},
+		{"the engine is never synced", sim.Sabotage{Engine: neverSyncs}, 30},
+		{"the log is compacted beyond what the engine has synced", sim.Sabotage{Engine: syncsInstalls}, 30},
 		{"leader trusts itself", sim.Sabotage{TrustLeader: true}, 100},
 		{"conditions are lost", sim.Sabotage{Command: loseCondition}, 10},
 		{"writes are lost", sim.Sabotage{Command: loseWrite}, 10},
@@ -41,6 +43,42 @@ func TestConvicts(t *testing.T) {
 			t.Fatalf("not noticed in %d seeds", c.seeds)
 		})
 	}
+}
+
+// neverSyncs lets a worker believe that what it applied is durable. syncsInstalls does the same, but for the end of an
+// install: then only the log is given up before the engine has what was in it.
+func neverSyncs(e storage.Engine) storage.Engine    { return &forgetful{Engine: e, always: true} }
+func syncsInstalls(e storage.Engine) storage.Engine { return &forgetful{Engine: e} }
+
+type forgetful struct {
+	storage.Engine
+	always    bool
+	installed bool // an install or a drop has ended since the last sync
+}
+
+// Sync is not as storage.Engine says.
+func (f *forgetful) Sync() error {
+	if f.always || !f.installed {
+		return nil
+	}
+	f.installed = false
+	return f.Engine.Sync()
+}
+
+// Batch is as storage.Engine says.
+func (f *forgetful) Batch() storage.Batch { return &noticed{f.Engine.Batch(), f} }
+
+type noticed struct {
+	storage.Batch
+	engine *forgetful
+}
+
+// Delete is as storage.Batch says. The marker of an install or drop goes with its end.
+func (b *noticed) Delete(key []byte) error {
+	if len(key) == 4 && key[2] == 0 && key[3] == 'p' {
+		b.engine.installed = true
+	}
+	return b.Batch.Delete(key)
 }
 
 // lazyFS syncs a file when it is next written to, or never.

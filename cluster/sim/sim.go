@@ -8,19 +8,23 @@ import (
 	mathrand "math/rand/v2"
 	"time"
 
+	"github.com/ringkv/ringkv/storage"
 	"github.com/ringkv/ringkv/storage/raftlog"
+	"github.com/ringkv/ringkv/txn"
 )
 
 // Config is one run. The zero value of everything but Seed means the default.
 type Config struct {
 	Seed       uint64
-	Nodes      int           // members at the most at a time, from 3 on; default 3 to 5, drawn from the seed
-	Partitions int           // a power of two; default 2, 4 or 8
-	Clients    int           // default 5
-	Keys       int           // that they use, default 6
-	Chaos      time.Duration // virtual time under faults, default 12 s
-	Calm       time.Duration // virtual time in which the cluster must settle afterwards, default 120 s
-	Pace       time.Duration // between two faults, about; default 100 to 900 ms, drawn from the seed
+	Nodes      int              // members at the most at a time, from 3 on; default 3 to 5, drawn from the seed
+	Partitions int              // a power of two; default 2, 4 or 8
+	Clients    int              // default 5
+	Keys       int              // that they use, default 6
+	TxnClients int              // that do transactions, default 8; negative: none, and nothing about transactions happens
+	Protocol   storage.Protocol // of all transactions; default all of them, mixed
+	Chaos      time.Duration    // virtual time under faults, default 12 s
+	Calm       time.Duration    // virtual time in which the cluster must settle afterwards, default 120 s
+	Pace       time.Duration    // between two faults, about; default 100 to 900 ms, drawn from the seed
 	Sabotage   Sabotage
 	Log        io.Writer // gets a line for every noted event; default none
 }
@@ -29,6 +33,8 @@ type Config struct {
 type Sabotage struct {
 	// FS stands between a node's log and its disk.
 	FS func(raftlog.FS) raftlog.FS
+	// Engine stands between a worker and its engine.
+	Engine func(storage.Engine) storage.Engine
 	// Restart damages what a node finds on its disk when it starts again.
 	Restart func(*Disk) error
 	// Command changes a command on its way into a leader's worker.
@@ -37,8 +43,28 @@ type Sabotage struct {
 	Snapshot func(rng *mathrand.Rand, data []byte) []byte
 	// TrustLeader serves reads wherever a node believes that it leads, without asking the group.
 	TrustLeader bool
+	// Suspect changes what a node believes of a transaction that it is about to recover.
+	Suspect func(*storage.OpenTxn)
+	// Answer changes what a coordinator tells its client.
+	Answer func(*txn.Answer) *txn.Answer
+	// Grace is how long a coordinator that cannot decide alone hopes to hear more, instead of the usual time.
+	Grace time.Duration
+	// Send stands between a coordinator, recoverer or sweeper and the groups.
+	Send func(rng *mathrand.Rand, s *txn.Send) Tampering
+	// DirtyReads lets reads pass exclusive locks; CheckVersions only the second look of read-only transactions, and OnePass
+	// leaves that out. GuessNo and GuessAbsent let a status query conclude from a NO that is not sealed, and from no record.
+	DirtyReads, CheckVersions, OnePass, GuessNo, GuessAbsent bool
+	// ForgetDecided moves a coordinator's mark when it has answered its client, not when all groups have acknowledged.
+	ForgetDecided bool
 	// Repeat submits every write that was answered as unknown once more, as careless clients do.
 	Repeat bool
+}
+
+// Tampering is what becomes of a command that is handed out. The zero value lets it pass.
+type Tampering struct {
+	Reply *storage.TxnReply // made up: it is taken, and nothing is sent
+	Then  *txn.Send         // sent after the answer
+	Delay time.Duration
 }
 
 // Report is what became of a run.
@@ -60,6 +86,7 @@ type Stats struct {
 	Reads     int           // answered
 	Powercuts int           // nodes that lost what was not synced
 	Kills     int           // nodes that lost only their memory
+	Forgotten int           // commits that engines lost with the power
 	DiskFails int           // failed syncs and commits
 	Pauses    int           // nodes that stood still
 	Cuts      int           // network partitions
@@ -71,6 +98,52 @@ type Stats struct {
 	Torn      int           // installs that a crash interrupted
 	Removed   int           // replicas removed as strays
 	Epoch     int           // of the cluster's description at the end
+	TxnStats
+}
+
+// TxnStats are those of transactions.
+type TxnStats struct {
+	Transactions int           // begun
+	TxnCommitted int           // requests that were answered so
+	TxnElse      int           // of these, by the else branch
+	TxnNothing   int           // requests refused by a condition or a bound
+	TxnAborted   int           // requests that certainly had no effect
+	TxnUnknown   int           // requests whose client never learned the outcome
+	Snapshots    int           // read-only transactions over several groups that needed no lock
+	Conflicts    int           // NO by conflict
+	Ordered      int           // transactions answered in their second attempt or later
+	Restarts     int           // requests run anew as another transaction
+	Replays      int           // answers of idempotency tokens given again
+	Recoveries   int           // begun
+	Courtesies   int           // recoveries not begun, as the coordinator still ran
+	Ballots      int           // commands of 3pc recoveries
+	Sweeps       int           // of dead incarnations, ended
+	Statuses     int           // queries answered
+	CoordKills   int           // nodes that crashed right after some send of a coordinator
+	Ghosts       int           // commands that came once more, much later
+	SlowestFree  time.Duration // the longest that a lock was seen after the faults
+}
+
+func (s *TxnStats) add(o *TxnStats) {
+	s.Transactions += o.Transactions
+	s.TxnCommitted += o.TxnCommitted
+	s.TxnElse += o.TxnElse
+	s.TxnNothing += o.TxnNothing
+	s.TxnAborted += o.TxnAborted
+	s.TxnUnknown += o.TxnUnknown
+	s.Snapshots += o.Snapshots
+	s.Conflicts += o.Conflicts
+	s.Ordered += o.Ordered
+	s.Restarts += o.Restarts
+	s.Replays += o.Replays
+	s.Recoveries += o.Recoveries
+	s.Courtesies += o.Courtesies
+	s.Ballots += o.Ballots
+	s.Sweeps += o.Sweeps
+	s.Statuses += o.Statuses
+	s.CoordKills += o.CoordKills
+	s.Ghosts += o.Ghosts
+	s.SlowestFree = max(s.SlowestFree, o.SlowestFree)
 }
 
 // Add is the sum of two.
@@ -82,6 +155,7 @@ func (s Stats) Add(o Stats) Stats {
 	s.Reads += o.Reads
 	s.Powercuts += o.Powercuts
 	s.Kills += o.Kills
+	s.Forgotten += o.Forgotten
 	s.DiskFails += o.DiskFails
 	s.Pauses += o.Pauses
 	s.Cuts += o.Cuts
@@ -94,6 +168,7 @@ func (s Stats) Add(o Stats) Stats {
 	s.Removed += o.Removed
 	s.Epoch += o.Epoch
 	s.Virtual += o.Virtual
+	s.add(&o.TxnStats)
 	return s
 }
 
@@ -126,6 +201,7 @@ func replaceRandom(seed uint64) (restore func()) {
 func (w *world) play() {
 	w.form()
 	w.startClients()
+	w.startTxnClients()
 	w.startFaults()
 	w.run(w.cfg.Chaos)
 	if w.violation == nil {
@@ -138,7 +214,7 @@ func (w *world) play() {
 
 func (w *world) logger(n *node) *slog.Logger {
 	if w.cfg.Log == nil {
-		return nil
+		return slog.New(alarms{w: w})
 	}
 	opts := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
@@ -146,5 +222,5 @@ func (w *world) logger(n *node) *slog.Logger {
 		}
 		return a
 	}}
-	return slog.New(slog.NewTextHandler(w.cfg.Log, opts)).With("node", n.name)
+	return slog.New(alarms{w, slog.NewTextHandler(w.cfg.Log, opts)}).With("node", n.name)
 }

@@ -27,6 +27,14 @@ type world struct {
 	history history
 	calm    bool // no new faults any more
 	closed  bool // the clients have stopped
+	judged  bool // all is over
+
+	txns         fates
+	load         load
+	coordKill    float64 // how often a coordinator's node crashes after some send of it
+	clientLeaves float64 // how often a client does not wait for the answer
+	onProbe      func(*node, Point)
+	onApplied    func(*node, Point) // the last commit of the node's engine was about this point
 
 	violation error // the first
 }
@@ -58,7 +66,11 @@ func newWorld(cfg Config) *world {
 	if cfg.Calm == 0 {
 		cfg.Calm = 120 * time.Second
 	}
+	if cfg.TxnClients == 0 {
+		cfg.TxnClients = 8
+	}
 	w.cfg = cfg
+	w.txns, w.load, w.coordKill, w.clientLeaves = newFates(w), newLoad(w), 0.03, 0.01
 	w.net = newNetwork(w)
 	return w
 }

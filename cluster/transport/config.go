@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -40,6 +41,9 @@ type Handler interface {
 type Config struct {
 	// Identity returns who this node is now. It is asked for every stream; it must be quick. Required.
 	Identity func() Identity
+	// Run tells the processes of one node apart: two that run at the same time have copies of one data directory. Printable
+	// ASCII. Default: random.
+	Run string
 	// Listener accepts peer connections; the Transport closes it. Required.
 	Listener net.Listener
 	// Handler answers calls. Required.
@@ -53,6 +57,10 @@ type Config struct {
 	// OnPeer is told whenever the stream to a peer is up or gone. It runs on the peer's goroutine: what it sends when
 	// the stream is up leaves on it; it must not call Close. Optional.
 	OnPeer func(id ring.NodeID, connected bool)
+	// OnTwin is told whenever a peer refuses our stream because it has one of another process with our identity. That
+	// may be our former self, whose end the peer has not noticed; for longer than ReadTimeout and BackoffMax it is
+	// another that runs. It runs on the peer's goroutine; it must not call Close. Optional.
+	OnTwin func(id ring.NodeID)
 	// Logger gets connects, losses and refusals. Default: nothing is logged.
 	Logger *slog.Logger
 	// Dial makes a connection. Default: a net.Dialer. Tests put their faults here.
@@ -99,6 +107,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
+	}
+	if c.Run == "" {
+		c.Run = rand.Text()
+	}
+	if c.OnTwin == nil {
+		c.OnTwin = func(ring.NodeID) {}
 	}
 	if c.OnLeaders == nil {
 		c.OnLeaders = func(ring.NodeID, []wire.Leader) {}

@@ -197,8 +197,11 @@ func (p *peer) failed(err error) {
 	reason, level := "unreachable", slog.LevelWarn
 	if refused, ok := errors.AsType[*refusedError](err); ok {
 		reason = refused.reason
-		if refused.soon {
-			level = slog.LevelDebug
+		if refused.soon || refused.twin {
+			level = slog.LevelDebug // it passes, or OnTwin does something about it
+		}
+		if refused.twin {
+			p.t.cfg.OnTwin(p.id)
 		}
 	}
 	p.mu.Lock()

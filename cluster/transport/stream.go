@@ -22,6 +22,7 @@ const (
 	headerCluster = "Ringkv-Cluster"
 	headerFrom    = "Ringkv-From"
 	headerTo      = "Ringkv-To"
+	headerRun     = "Ringkv-Run"
 
 	readBuffer = 64 << 10 // bytes; holds several usual frames
 	maxReason  = 512      // bytes of a refusal that are read
@@ -31,6 +32,7 @@ const (
 type refusedError struct {
 	reason string
 	soon   bool // it is not a member yet, but about to be one
+	twin   bool // it has a stream of another process with our identity
 }
 
 func (e *refusedError) Error() string { return "refused: " + e.reason }
@@ -50,7 +52,7 @@ func (t *Transport) dialStream(ctx context.Context, to ring.NodeID, addr string)
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	live := newLiveConn(conn, t.cfg.ReadTimeout, &t.counters)
 	r := bufio.NewReaderSize(live, readBuffer)
-	err = hello(conn, r, self, to, addr)
+	err = t.hello(conn, r, self, to, addr)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -61,7 +63,7 @@ func (t *Transport) dialStream(ctx context.Context, to ring.NodeID, addr string)
 	return live, r, nil
 }
 
-func hello(w io.Writer, r *bufio.Reader, self Identity, to ring.NodeID, addr string) error {
+func (t *Transport) hello(w io.Writer, r *bufio.Reader, self Identity, to ring.NodeID, addr string) error {
 	req, err := http.NewRequest(http.MethodGet, "http://"+addr+streamPath, nil)
 	if err != nil {
 		return fmt.Errorf("hello: %w", err)
@@ -71,6 +73,7 @@ func hello(w io.Writer, r *bufio.Reader, self Identity, to ring.NodeID, addr str
 	req.Header.Set(headerCluster, self.Cluster)
 	req.Header.Set(headerFrom, formatNode(self.Node))
 	req.Header.Set(headerTo, formatNode(to))
+	req.Header.Set(headerRun, t.cfg.Run)
 	if err := req.Write(w); err != nil {
 		return fmt.Errorf("hello: %w", err)
 	}
@@ -86,6 +89,7 @@ func hello(w io.Writer, r *bufio.Reader, self Identity, to ring.NodeID, addr str
 	return &refusedError{
 		reason: fmt.Sprintf("%d %s", resp.StatusCode, strings.TrimSpace(string(reason))),
 		soon:   resp.StatusCode == http.StatusServiceUnavailable,
+		twin:   resp.StatusCode == http.StatusLocked,
 	}
 }
 
@@ -110,7 +114,7 @@ func (t *Transport) acceptStream(w http.ResponseWriter, r *http.Request) {
 	if err := t.welcome(conn); err != nil {
 		return
 	}
-	t.serveInbound(from, conn)
+	t.serveInbound(from, r.Header.Get(headerRun), conn)
 }
 
 func (t *Transport) welcome(conn net.Conn) error {
@@ -144,7 +148,22 @@ func (t *Transport) checkHello(h http.Header) (from ring.NodeID, status int, rea
 	case from == self.Node:
 		return from, http.StatusConflict, fmt.Sprintf("node %d is this node itself", from)
 	}
+	if addr, ok := t.twinOf(from, h.Get(headerRun)); ok {
+		return from, http.StatusLocked, fmt.Sprintf("another process runs as node %d and is connected from %s", from, addr)
+	}
 	return from, 0, ""
+}
+
+// twinOf returns where a live stream of another process of a node comes from. Its dialer pings, so one whose process is
+// gone ends by itself, at the latest after ReadTimeout.
+func (t *Transport) twinOf(from ring.NodeID, run string) (addr string, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.inbound[from]
+	if old == nil || old.run == run || old.ctx.Err() != nil {
+		return "", false
+	}
+	return old.conn.RemoteAddr().String(), true
 }
 
 // refusal is what was logged about a hello; the same is not logged again until that node was welcome once.

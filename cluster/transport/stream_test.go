@@ -2,9 +2,11 @@ package transport_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -314,6 +316,53 @@ func TestNewerStreamReplacesTheOld(t *testing.T) {
 		_ = first.Close()
 		_ = second.Close()
 	})
+}
+
+// A second process of a node is refused while the first one's stream lives, without disturbing it, and is told so; it is
+// let in as soon as the first is gone, noticed or not.
+func TestTwinIsRefused(t *testing.T) {
+	for name, leave := range map[string]func(first *node, l *link, gone *atomic.Bool){
+		"first stops": func(first *node, _ *link, _ *atomic.Bool) { _ = first.Close() },
+		"first vanishes": func(_ *node, l *link, gone *atomic.Bool) {
+			gone.Store(true)
+			l.forward.drop.Store(true)
+			l.backward.drop.Store(true)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nw := newNetwork()
+				var gone atomic.Bool
+				first, b := pair(t, nw, func(a, _ *transport.Config) {
+					a.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+						if gone.Load() {
+							return nil, errors.New("no route")
+						}
+						return nw.dial(ctx, network, addr)
+					}
+				})
+				synctest.Wait()
+				lk := nw.latest(t, "b")
+				var told atomic.Int64
+				cfg := nw.config(1, "a2")
+				cfg.OnTwin = func(id ring.NodeID) { told.Add(int64(id)) }
+				second := start(t, cfg)
+				second.SetPeers(map[ring.NodeID]string{2: "b"})
+				time.Sleep(time.Minute)
+				if !connected(first) || connected(second) || told.Load() == 0 || told.Load()%2 != 0 {
+					t.Fatalf("first %+v, second %+v, told %d", first.Peers()[0], second.Peers()[0], told.Load())
+				}
+				if got := b.log.all(); len(got) != 1 || !strings.Contains(got[0], "another process runs as node 1") {
+					t.Errorf("logged %q", got)
+				}
+				leave(first, lk, &gone)
+				time.Sleep(5 * time.Second)
+				if !connected(second) {
+					t.Errorf("still refused: %+v", second.Peers()[0])
+				}
+			})
+		})
+	}
 }
 
 func TestSetPeers(t *testing.T) {

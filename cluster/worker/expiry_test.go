@@ -5,7 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/ringkv/ringkv/cluster/replica"
 	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/ring"
 	"github.com/ringkv/ringkv/storage"
 )
 
@@ -102,5 +106,77 @@ func TestManyKeysExpireTogether(t *testing.T) {
 	left, _, err := storage.Scan(v, 0, storage.ScanOptions{KeysOnly: true})
 	if err != nil || len(left) > 0 {
 		t.Errorf("%d of %d keys left two seconds late, %v", len(left), keys, err)
+	}
+}
+
+// obey answers what the machine, node 2, sent to replica 1.1 as a follower does that agrees to everything but to lead.
+func (m *machine) obey() {
+	m.t.Helper()
+	answers := map[raftpb.MessageType]raftpb.MessageType{
+		raftpb.MsgPreVote: raftpb.MsgPreVoteResp, raftpb.MsgVote: raftpb.MsgVoteResp,
+		raftpb.MsgApp: raftpb.MsgAppResp, raftpb.MsgHeartbeat: raftpb.MsgHeartbeatResp,
+	}
+	for len(m.sent) > 0 {
+		msgs := m.sent
+		m.sent = nil
+		for _, msg := range msgs {
+			answer, ok := answers[msg.GetType()]
+			if !ok || msg.GetTo() != uint64(leader) {
+				continue
+			}
+			m.worker.Deliver(0, &raftpb.Message{
+				Type: answer.Enum(), To: new(uint64(follower)), From: new(uint64(leader)), Term: new(msg.GetTerm()),
+				Index: new(msg.GetIndex() + uint64(len(msg.GetEntries()))), Context: msg.GetContext(),
+			})
+		}
+		m.settle()
+	}
+}
+
+// tickLed lets ticks go by on node 2, whose follower obeys.
+func (m *machine) tickLed(ticks int) {
+	m.t.Helper()
+	for range ticks {
+		m.now += 100 * time.Millisecond
+		m.worker.Tick(m.now)
+		m.settle()
+		m.obey()
+	}
+}
+
+// An expire that raft refuses, because the leadership is being handed over, is proposed again when that came to nothing.
+func TestExpiryAfterARefusedProposal(t *testing.T) {
+	m := filled(t)
+	leads := func() (led bool) {
+		m.worker.Led(func(ring.PartitionID, uint64) { led = true })
+		return led
+	}
+	for n := 0; !leads(); n++ {
+		if n > 100 {
+			t.Fatal("never leads")
+		}
+		m.tickLed(1)
+	}
+	c := storage.Command{Kind: storage.KindPut, Key: []byte("brief"), TTL: 100}
+	a := m.ask(&worker.Op{Group: 0, Kind: worker.Write, Data: storage.AppendCommand(nil, &c)})
+	m.settle()
+	m.obey()
+	a.want(t, nil)
+	if m.worker.HandOver() == 0 {
+		t.Fatal("nothing is handed over")
+	}
+	m.settle()
+	refused := m.ask(put(0, "k", "v"))
+	m.tickLed(3) // the key's time comes, and the expire is refused as this write is
+	refused.want(t, replica.ErrDropped)
+	if !m.exists("brief") {
+		t.Fatal("gone: its expire was not refused, and there is nothing to see")
+	}
+	m.tickLed(10)
+	if !leads() {
+		t.Fatal("the leadership went, and with it what is tested")
+	}
+	if m.exists("brief") {
+		t.Error("never goes")
 	}
 }

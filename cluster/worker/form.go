@@ -19,24 +19,32 @@ const (
 )
 
 // Form writes the first node of a new cluster into an empty log and an empty engine: one replica of every partition
-// and of the metadata group, each its group's only member. It may be repeated on emptied storage, not on a part of it.
+// and of the metadata group, each its group's only member. It is durable when Form returns; the engine is before the log,
+// as in an install. It may be repeated on emptied storage, not on a part of it.
 func Form(log *raftlog.Log, engine storage.Engine, s *meta.State) error {
 	value, err := s.Encode()
 	if err != nil {
 		return err
 	}
-	if err := formGroup(log, engine, storage.MetaPartition, s.MetaVoters[0], value); err != nil {
+	var lb raftlog.Batch
+	if err := formGroup(&lb, engine, storage.MetaPartition, s.MetaVoters[0], value); err != nil {
 		return err
 	}
 	for p, ids := range s.Placement {
-		if err := formGroup(log, engine, storage.PartitionID(p), ids[0], nil); err != nil {
+		if err := formGroup(&lb, engine, storage.PartitionID(p), ids[0], nil); err != nil {
 			return err
 		}
+	}
+	if err := engine.Sync(); err != nil {
+		return fmt.Errorf("form groups: %w", err)
+	}
+	if err := log.Write(&lb, true); err != nil {
+		return fmt.Errorf("form groups: %w", err)
 	}
 	return nil
 }
 
-func formGroup(log *raftlog.Log, engine storage.Engine, p storage.PartitionID, id replica.ID, state []byte) error {
+func formGroup(lb *raftlog.Batch, engine storage.Engine, p storage.PartitionID, id replica.ID, state []byte) error {
 	v := engine.View()
 	part, err := storage.OpenPartition(v, p)
 	v.Close()
@@ -44,19 +52,15 @@ func formGroup(log *raftlog.Log, engine storage.Engine, p storage.PartitionID, i
 		return err
 	}
 	b := engine.Batch()
+	defer b.Discard()
 	if err := formPartition(b, part, id, state); err != nil {
-		b.Discard()
 		return fmt.Errorf("form group %d: %w", p, err)
 	}
 	if err := b.Commit(); err != nil {
 		return fmt.Errorf("form group %d: %w", p, err)
 	}
-	var lb raftlog.Batch
 	lb.Reset(p, firstIndex, firstTerm)
 	lb.SetState(p, raftlog.State{Replica: uint64(id), Term: firstTerm, Commit: firstIndex})
-	if err := log.Write(&lb, true); err != nil {
-		return fmt.Errorf("form group %d: %w", p, err)
-	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/cluster/worker/waitline"
 	"github.com/ringkv/ringkv/ring"
 	"github.com/ringkv/ringkv/storage"
 	"github.com/ringkv/ringkv/storage/raftlog"
@@ -22,10 +23,19 @@ type group struct {
 	clock clock
 	dirty bool
 
+	durable uint64 // applied index as of the engine's last sync: the log is needed from there on
+
 	lead, term uint64 // last told to OnLead
 	expiring   bool   // an expire is under way
+	sweeping   bool   // a sweep is under way
+	lapsing    bool   // a lapse is under way
 	logBytes   uint64 // that the log holds of it, about
 	holds      map[replica.ID]hold
+
+	// While this replica leads.
+	line   *waitline.Line
+	doubts map[storage.TxnID]doubt
+	wishes wishes
 
 	spool   Spool    // received, not yet taken up by raft
 	install *install // in progress; the group rests meanwhile
@@ -113,8 +123,11 @@ func (w *Worker) start(id ring.PartitionID, rid replica.ID, part *storage.Partit
 	if err != nil {
 		return nil, err
 	}
-	g := &group{id: id, rep: rep, part: part, clock: clock{base: m.Clock, at: w.now}, holds: make(map[replica.ID]hold)}
+	g := &group{id: id, rep: rep, part: part, clock: clock{base: m.Clock, at: w.now}, holds: make(map[replica.ID]hold),
+		line: waitline.New(waitline.Limits{}), doubts: make(map[storage.TxnID]doubt), wishes: newWishes()}
+	g.durable = m.Applied // from disk, or 0 in a replica just created
 	w.groups[id] = g
+	w.record(g)
 	at, _ := slices.BinarySearchFunc(w.order, id, func(g *group, id ring.PartitionID) int { return int(g.id) - int(id) })
 	w.order = slices.Insert(w.order, at, g)
 	if v := rep.Conf().GetVoters(); len(v) == 1 && v[0] == uint64(rid) {
@@ -135,6 +148,12 @@ func (w *Worker) create(p ring.PartitionID, m *raftpb.Message) *group {
 	old, known := w.log.State(p)
 	if known && old.Replica >= uint64(rid) {
 		return nil
+	}
+	if w.dropped { // else a crash could show what is left of its predecessor
+		if err := w.syncEngine(); err != nil {
+			w.err = err
+			return nil
+		}
 	}
 	w.batch.Clear()
 	w.batch.SetState(p, raftlog.State{Replica: uint64(rid)})
@@ -164,14 +183,20 @@ func (w *Worker) remove(g *group) error {
 		return fmt.Errorf("remove group %d: %w", g.id, err)
 	}
 	w.abandon(g)
-	if g.spool != nil {
-		g.spool.Remove()
+	if w.cfg.Changes != nil {
+		w.cfg.Changes.Forget(g.id)
 	}
+	w.forget(g)
+	w.logger.Debug("replica removed", "partition", g.id, "replica", g.rep.ID().String())
+	return w.startDrop(g.id)
+}
+
+// forget takes a group out of the worker's hands.
+func (w *Worker) forget(g *group) {
+	g.dropSpool()
 	delete(w.groups, g.id)
 	w.order = slices.DeleteFunc(w.order, func(o *group) bool { return o == g })
 	w.dirty = slices.DeleteFunc(w.dirty, func(o *group) bool { return o == g })
-	w.logger.Debug("replica removed", "partition", g.id, "replica", g.rep.ID().String())
-	return w.startDrop(g.id)
 }
 
 // Remove destroys the replica with this ID if it is here. The caller has made sure that the group does not count it

@@ -26,11 +26,13 @@ const dir = "log"
 
 // machine is one node with its disks. What it sends is kept in sent.
 type machine struct {
-	t      *testing.T
+	t      testing.TB
 	fs     *memfs.FS
 	disk   *memdb.Disk
 	left   int         // syncs and commits until the disks break; -1: they do not
-	fault  memdb.Fault // what then becomes of a commit
+	fault  memdb.Fault // what then becomes of a commit, or of the engine's sync
+	rng    *rand.Rand  // says what a power cut takes
+	keep   uint64      // worker.Config.KeepEntries
 	spools map[string][]byte
 
 	log    *raftlog.Log
@@ -40,11 +42,18 @@ type machine struct {
 
 	queued []*raftpb.Message
 	sent   []*raftpb.Message
+
+	onStuck func(ring.PartitionID, storage.OpenTxn)
 }
 
-func newMachine(t *testing.T) *machine {
-	return &machine{t: t, fs: memfs.New(), disk: memdb.NewDisk(), spools: make(map[string][]byte), left: -1}
+func newMachine(t testing.TB) *machine {
+	return &machine{t: t, fs: memfs.New(), disk: memdb.NewDisk(), spools: make(map[string][]byte), left: -1, rng: rand.New(rand.NewPCG(1, 2))}
 }
+
+// worst is a power cut that takes everything it may: numbers that are drawn with it are 0.
+type worst struct{}
+
+func (worst) Uint64() uint64 { return 1 << 35 } // a plain 0 is rejected, for ever, where the bound is no power of two
 
 // form makes the machine node 1, alone, with two partitions.
 func (m *machine) form() {
@@ -78,7 +87,7 @@ func (m *machine) openDisks() {
 		}
 		return nil
 	}
-	commit := func(uint64) memdb.Fault {
+	fault := func() memdb.Fault {
 		if m.breaks() {
 			return m.fault
 		}
@@ -87,7 +96,7 @@ func (m *machine) openDisks() {
 	if m.log, err = raftlog.Open(m.fs, dir, raftlog.Options{SegmentBytes: 64 << 10, ID: 1}); err != nil {
 		m.t.Fatal(err)
 	}
-	if m.engine, err = m.disk.Open(memdb.Options{OnCommit: commit}); err != nil {
+	if m.engine, err = m.disk.Open(memdb.Options{OnCommit: func(uint64) memdb.Fault { return fault() }, OnSync: fault}); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -101,15 +110,16 @@ func (m *machine) open() {
 
 func (m *machine) tryOpen(id ring.NodeID) (err error) {
 	m.worker, err = worker.Open(worker.Config{
-		Node: id, Log: m.log, Engine: m.engine, Outbox: m, OpenSpool: m.openSpool, ElectionTicks: 4, HeartbeatTicks: 1,
+		Node: id, Log: m.log, Engine: m.engine, Outbox: m, OpenSpool: m.openSpool, ElectionTicks: 4, HeartbeatTicks: 1, KeepEntries: m.keep,
+		OnStuck: m.onStuck,
 	}, m.now)
 	return err
 }
 
 // powercut loses what is not synced, and opens the disks again.
 func (m *machine) powercut() {
-	m.fs.Crash(rand.New(rand.NewPCG(1, 2)))
-	m.disk.Crash()
+	m.fs.Crash(m.rng)
+	m.disk.Crash(m.rng)
 	m.queued, m.sent = nil, nil
 	m.openDisks()
 }
@@ -156,7 +166,7 @@ type answer struct {
 	err   error
 }
 
-func (a *answer) want(t *testing.T, err error) {
+func (a *answer) want(t testing.TB, err error) {
 	t.Helper()
 	if a.times != 1 || !errors.Is(a.err, err) {
 		t.Fatalf("answered %d times, last with %v; want once with %v", a.times, a.err, err)

@@ -15,11 +15,17 @@ import (
 // sendSnapshot sends the state as it is now. raft may have asked for it a few entries earlier; a newer one serves as
 // well, and only the present one can be read.
 func (w *Worker) sendSnapshot(g *group, m *raftpb.Message) {
+	to := replica.ID(m.GetTo())
+	if g.id != storage.MetaPartition && slices.Contains(w.crowded, to.Node()) {
+		g.rep.SnapshotSent(to, false) // it would refuse the data
+		w.touch(g)
+		return
+	}
 	meta := g.part.Meta()
 	m.Snapshot = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
 		Index: new(meta.Applied), Term: new(meta.AppliedTerm), ConfState: g.rep.Conf(),
 	}}
-	g.holds[replica.ID(m.GetTo())] = hold{index: meta.Applied, until: w.ticks + holdTicks}
+	g.holds[to] = hold{index: meta.Applied, until: w.ticks + holdTicks}
 	w.out.SendSnapshot(Snapshot{Group: g.id, Message: m, View: w.engine.View()})
 }
 
@@ -50,8 +56,7 @@ func (w *Worker) DeliverSnapshot(p ring.PartitionID, m *raftpb.Message, s Spool)
 		return
 	}
 	g.spool = s
-	g.rep.Step(m)
-	w.touch(g)
+	w.step(g, m)
 }
 
 func (g *group) dropSpool() {
@@ -67,12 +72,15 @@ type install struct {
 	spool Spool
 	src   io.Closer
 	steps *storage.Installer
+
+	refill bool // of a damaged state: raft knows nothing of it
 }
 
 // beginInstall takes a snapshot up that raft has accepted. It came with DeliverSnapshot: raft accepts no other.
 func (w *Worker) beginInstall(g *group, rd replica.Ready) {
 	g.install = &install{rd: rd, spool: g.spool}
 	g.spool = nil
+	w.unrecorded(g)
 	w.logger.Debug("installing snapshot", "partition", g.id, "index", rd.Snapshot.GetMetadata().GetIndex())
 }
 
@@ -90,8 +98,12 @@ func (w *Worker) stepInstalls() error {
 		}
 	}
 	done, err := in.steps.Step()
+	w.unsynced = true
 	if err != nil || !done {
 		return err
+	}
+	if g.install.refill {
+		return w.endRefill(g)
 	}
 	return w.endInstall(g)
 }
@@ -106,8 +118,8 @@ func (in *install) open(e storage.Engine, p ring.PartitionID) error {
 	return err
 }
 
-// endInstall tells the log and raft that the state machine holds the snapshot. The engine was told first: if we crash
-// in between, Open finds it ahead of the log and resets the log.
+// endInstall tells the log and raft that the state machine holds the snapshot. It must hold it durably: if we crash in
+// between, Open finds it ahead of the log and resets the log.
 func (w *Worker) endInstall(g *group) error {
 	in := g.install
 	md := in.rd.Snapshot.GetMetadata()
@@ -118,13 +130,17 @@ func (w *Worker) endInstall(g *group) error {
 	if err != nil {
 		return err
 	}
+	if err := w.syncEngine(); err != nil {
+		return err
+	}
 	if err := w.resetLog(g, &in.rd); err != nil {
 		return err
 	}
 	in.spool.Remove()
-	g.part, g.install, g.logBytes = part, nil, 0
+	g.part, g.install, g.logBytes, g.durable = part, nil, 0, part.Meta().Applied
+	w.record(g)
 	g.clock.observe(part.Meta().Clock, w.now)
-	finishAll(g.rep.Installed(in.rd.Snapshot), replica.ErrOutcomeUnknown)
+	w.finishAll(g, g.rep.Installed(in.rd.Snapshot), replica.ErrOutcomeUnknown)
 	w.logger.Debug("snapshot installed", "partition", g.id, "index", md.GetIndex())
 	return w.resume(g, in.rd)
 }
@@ -165,7 +181,8 @@ func (w *Worker) resume(g *group, rd replica.Ready) error {
 	return nil
 }
 
-// resumeInstall redoes an install that a crash interrupted, from the spool that it left.
+// resumeInstall redoes an install that a crash interrupted, from the spool that it left. Whether the log has to follow is
+// for the caller to see: not if it was a refill.
 func (w *Worker) resumeInstall(p ring.PartitionID) error {
 	v := w.engine.View()
 	name, pending, err := storage.PendingInstall(v, p)
@@ -189,8 +206,13 @@ func (w *Worker) resumeInstall(p ring.PartitionID) error {
 	if err := in.src.Close(); err != nil {
 		w.logger.Warn("close spool", "partition", p, "err", err)
 	}
-	if err := w.followSnapshot(p, in.steps.Meta()); err != nil {
-		return err
+	if err := w.engine.Sync(); err != nil {
+		return fmt.Errorf("sync state machines: %w", err)
+	}
+	if m := in.steps.Meta(); w.logOutdated(p, m) {
+		if err := w.followSnapshot(p, m); err != nil {
+			return err
+		}
 	}
 	spool.Remove()
 	return nil
@@ -215,12 +237,16 @@ func (w *Worker) startDrop(p ring.PartitionID) error {
 func (w *Worker) resumeDrop(p ring.PartitionID) error {
 	v := w.engine.View()
 	defer v.Close()
-	pending, err := storage.PendingDrop(v, p)
+	dropping, err := storage.PendingDrop(v, p)
+	if err != nil {
+		return err
+	}
+	_, installing, err := storage.PendingInstall(v, p)
 	if err != nil {
 		return err
 	}
 	m, err := storage.ReadMeta(v, p)
-	if err != nil || !pending && m.Applied == 0 {
+	if err != nil || !dropping && !installing && m.Applied == 0 {
 		return err
 	}
 	return w.startDrop(p)
@@ -231,6 +257,7 @@ func (w *Worker) stepDrops() error {
 		return nil
 	}
 	done, err := w.drops[0].steps.Step()
+	w.unsynced, w.dropped = true, true
 	if done {
 		w.drops = w.drops[1:]
 	}

@@ -16,11 +16,13 @@ import (
 const (
 	keepEntries  = 4000
 	keepBytes    = 8 << 20
+	keepBytesLow = 1 << 20  // where the disk is nearly full: then for nobody's sake
 	keepBytesMax = 64 << 20 // beyond this a member that lags gets a snapshot
 	compactEvery = 16       // ticks
 	reclaimEvery = 16       // ticks
 	reclaimBytes = 1 << 20  // looked through in one turn
 	expireBatch  = storage.MaxExpire
+	sweepBatch   = 256 // records
 	// expireSlack is how much later than its deadline a key goes at the earliest: the answer to the write that set
 	// the deadline took a while to get to the client.
 	expireSlack storage.Millis = 100
@@ -30,11 +32,18 @@ const (
 func (w *Worker) tend(g *group) {
 	if g.rep.Leading() {
 		g.rep.Walk(w.target(g.id))
-		w.expire(g)
+		if w.space < Full {
+			w.expire(g)
+			w.sweep(g)
+			w.lapse(g)
+			w.missWaiters(g)
+		}
+		w.expireWaits(g)
+		w.watch(g)
 	} else {
-		g.expiring = false
+		g.expiring, g.sweeping, g.lapsing = false, false, false
 	}
-	if (w.ticks+int(g.id))%compactEvery == 0 {
+	if w.space < Full && (w.ticks+int(g.id))%compactEvery == 0 {
 		w.compact(g)
 	}
 }
@@ -50,19 +59,36 @@ func (w *Worker) expire(g *group) {
 	g.expiring = g.rep.Propose(data, nil) == nil
 }
 
-// compact forgets the part of a group's log that nobody is likely to need.
+// sweep proposes the removal of what the participant keeps of finished transactions for a while only.
+func (w *Worker) sweep(g *group) {
+	next, some := g.part.Sweepable()
+	now := g.clock.now(w.now)
+	if !some || g.sweeping || next > now || !g.rep.Serving() {
+		return
+	}
+	data := storage.AppendCommand(nil, &storage.Command{Kind: storage.KindSweep, Clock: now, Limit: sweepBatch})
+	g.sweeping = g.rep.Propose(data, nil) == nil
+}
+
+// compact forgets the part of a group's log that nobody is likely to need. What the state machine may lose in a crash is
+// needed, by a follower as much as by a leader.
 func (w *Worker) compact(g *group) {
+	keep, most := uint64(keepBytes), uint64(keepBytesMax)
+	if w.space > Roomy {
+		keep, most = keepBytesLow, keepBytesLow
+	}
 	first, applied := w.log.FirstIndex(g.id), g.rep.AppliedIndex()
-	if applied < first || applied-first < 2*w.cfg.KeepEntries && g.logBytes < keepBytes {
+	if applied < first || applied-first < 2*w.cfg.KeepEntries && g.logBytes < keep {
 		return
 	}
 	to := applied - min(applied-first+1, w.cfg.KeepEntries)
-	if g.logBytes >= keepBytes {
+	if g.logBytes >= keep {
 		to = applied
 	}
-	if g.rep.Leading() && g.logBytes < keepBytesMax {
+	if g.rep.Leading() && g.logBytes < most {
 		to = min(to, w.needed(g))
 	}
+	to = min(to, g.durable)
 	if to < first {
 		return
 	}

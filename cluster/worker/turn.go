@@ -26,10 +26,10 @@ func (w *Worker) gather() {
 			continue
 		}
 		rd := g.rep.Ready()
-		finishAll(rd.Dropped, replica.ErrDropped) // at once: an install or a failing disk could hold them up
-		finishAll(rd.Lost, replica.ErrOutcomeUnknown)
+		w.finishAll(g, rd.Dropped, replica.ErrDropped) // at once: an install or a failing disk could hold them up
+		w.finishAll(g, rd.Lost, replica.ErrOutcomeUnknown)
 		if len(rd.Dropped) > 0 {
-			g.expiring = false // our own proposal may be among them
+			g.expiring, g.sweeping, g.lapsing = false, false, false // our own proposals may be among them
 		}
 		w.tellLead(g)
 		if rd.Snapshot != nil {
@@ -113,7 +113,9 @@ func (w *Worker) persist() error {
 	if !sync {
 		return nil
 	}
-	if err := w.log.Write(&w.batch, true); err != nil {
+	err := w.log.Write(&w.batch, true)
+	clear(w.entries) // else the values of a large turn stay in memory until the next
+	if err != nil {
 		return fmt.Errorf("write raft log: %w", err)
 	}
 	for i := range w.readies {
@@ -150,30 +152,37 @@ type applier struct {
 	batch   storage.Batch
 	begun   time.Duration
 	touched []*group
-	done    []result // to be told once the batch is durable
+	done    []result // to be told once the batch is committed
 	state   bool     // the metadata partition changed
+	conf    bool     // a configuration changed
 }
 
+// result is what an op is told, or, without one, what became of somebody who waits for a lease.
 type result struct {
-	op  *Op
-	res storage.Result
-	err error
+	g     *group
+	op    *Op
+	event *storage.LeaseEvent
+	res   storage.Result
+	err   error
 }
 
 // giveUp answers those whose batch failed: whether it is durable nobody knows.
 func (a *applier) giveUp() {
 	for _, r := range a.done {
+		if r.op == nil {
+			continue // is told with all others that wait
+		}
 		if r.err == nil {
 			r.err = replica.ErrOutcomeUnknown
 		}
-		r.op.finish(r.err)
+		a.w.finish(r.g, r.op, r.err)
 	}
 	a.done = nil
 }
 
 func (a *applier) entry(g *group, e *raftpb.Entry) error {
 	room := a.w.engine.MaxBatchBytes() - storage.FlushCost*(len(a.touched)+1)
-	if a.batch != nil && a.batch.Size()+storage.ApplyCost(e.GetData()) > room {
+	if a.batch != nil && a.batch.Size()+g.part.ApplyCost(e.GetData()) > room {
 		if err := a.commit(); err != nil {
 			return err
 		}
@@ -192,14 +201,38 @@ func (a *applier) entry(g *group, e *raftpb.Entry) error {
 		a.batch.Discard()
 		return err
 	}
-	if tag, ours := g.rep.Applied(e.GetIndex(), e.GetTerm()); tag != nil {
-		a.answer(tag, ours, res)
+	tag, ours := g.rep.Applied(e.GetIndex(), e.GetTerm())
+	op, asked := tag.(*Op) // else it is our own expire, or another leader's entry
+	if res.Txn != nil {
+		a.noteTxn(g, op, &res)
+	}
+	if asked {
+		a.answer(g, op, ours, res)
+	}
+	if res.Lease != nil {
+		for i := range res.Lease.Events {
+			a.done = append(a.done, result{g: g, event: &res.Lease.Events[i]})
+		}
 	}
 	return nil
 }
 
+// noteTxn takes note of what a transaction command did to the locks. What the line had granted is now the state
+// machine's to know; a vote that it had not granted was cast under another leader.
+func (a *applier) noteTxn(g *group, op *Op, res *storage.Result) {
+	granted := op != nil && op.turn != nil && g.line.Release(op.turn)
+	if res.Txn.Kind == storage.ReplyYes && !granted {
+		g.line.Surprise()
+	}
+	if res.Txn.Alarm != "" {
+		a.w.logger.Error("a rule of the commit protocol is broken", "rule", res.Txn.Alarm, "partition", g.id,
+			"attempt", res.Txn.Attempt, "index", g.rep.AppliedIndex())
+	}
+}
+
 func (a *applier) one(g *group, e *raftpb.Entry) (storage.Result, error) {
 	if e.GetType() != raftpb.EntryNormal {
+		a.conf = true
 		conf, err := g.rep.ApplyConf(e)
 		if err != nil {
 			return storage.Result{}, err
@@ -208,23 +241,22 @@ func (a *applier) one(g *group, e *raftpb.Entry) (storage.Result, error) {
 	}
 	res, err := g.part.Apply(a.batch, e.GetIndex(), e.GetTerm(), e.GetData())
 	g.expiring = g.expiring && res.Status != storage.StatusExpired
+	g.sweeping = g.sweeping && res.Status != storage.StatusSwept
+	g.lapsing = g.lapsing && !(res.Lease != nil && res.Lease.Kind == storage.LeaseLapsed)
 	a.state = a.state || g.id == storage.MetaPartition && len(e.GetData()) > 0
 	return res, err
 }
 
-func (a *applier) answer(tag replica.Tag, ours bool, res storage.Result) {
-	op, ok := tag.(*Op)
-	if !ok {
-		return // our own expire
-	}
-	r := result{op: op, res: res}
+func (a *applier) answer(g *group, op *Op, ours bool, res storage.Result) {
+	r := result{g: g, op: op, res: res}
 	if !ours {
 		r.err = replica.ErrDropped
 	}
 	a.done = append(a.done, r)
 }
 
-// commit makes the batch durable and then tells those who wait for it.
+// commit makes the batch visible and then tells those who wait for it: their entries are durable in the logs of a majority.
+// A new configuration is made durable here before it is used. Who forgot it could be elected by the members of an old one.
 func (a *applier) commit() error {
 	if a.batch == nil {
 		return nil
@@ -235,8 +267,17 @@ func (a *applier) commit() error {
 			return err
 		}
 	}
+	a.writeChanges()
 	if err := a.batch.Commit(); err != nil {
 		return fmt.Errorf("commit applied entries: %w", err)
+	}
+	a.publishChanges()
+	a.w.unsynced = true
+	if a.conf {
+		a.conf = false
+		if err := a.w.syncEngine(); err != nil {
+			return err
+		}
 	}
 	if a.w.cfg.Now != nil && a.w.cfg.OnApply != nil {
 		a.w.cfg.OnApply(a.w.cfg.Now() - a.begun)
@@ -245,8 +286,7 @@ func (a *applier) commit() error {
 		g.clock.observe(g.part.Meta().Clock, a.w.now)
 	}
 	for _, r := range a.done {
-		r.op.Result = r.res
-		r.op.finish(r.err)
+		a.tell(r)
 	}
 	a.batch, a.touched, a.done = nil, nil, nil
 	if a.state {
@@ -256,6 +296,27 @@ func (a *applier) commit() error {
 	return nil
 }
 
+// tell passes a durable result on, unless it says that nothing was done and the op may wait for a better moment, or
+// for its lease.
+func (a *applier) tell(r result) {
+	if r.op == nil {
+		a.w.tellWaiter(r.g, r.event)
+		return
+	}
+	a.w.took(r.op)
+	if r.err == nil && r.res.Status == storage.StatusBlocked {
+		a.w.requeue(r.g, r.op)
+		return
+	}
+	if r.err == nil && waits(r.op, &r.res) {
+		a.w.park(r.g, r.op)
+		return
+	}
+	a.w.noteGrant(r.g, r.op, &r.res)
+	r.op.Result = r.res
+	a.w.finish(r.g, r.op, r.err)
+}
+
 // advance ends a group's pass: what raft had waiting for it may be the next pass's work.
 func (w *Worker) advance(r *ready) {
 	g := r.g
@@ -263,10 +324,10 @@ func (w *Worker) advance(r *ready) {
 	w.tags = g.rep.Readable(w.tags[:0])
 	for _, t := range w.tags {
 		if op, ok := t.(*Op); ok {
-			op.Clock = g.clock.now(w.now)
-			op.finish(nil)
+			w.readable(g, op)
 		}
 	}
+	w.serve(g)
 	if g.rep.HasReady() {
 		w.touch(g)
 	}
@@ -277,7 +338,11 @@ func (w *Worker) tellLead(g *group) {
 	if uint64(lead) == g.lead && term == g.term {
 		return
 	}
-	g.lead, g.term, g.expiring = uint64(lead), term, false
+	g.lead, g.term = uint64(lead), term
+	g.expiring, g.sweeping, g.lapsing = false, false, false
+	w.clearLine(g, &replica.NotLeaderError{Partition: g.id, Leader: lead})
+	w.sendWaitersAway(g, &replica.NotLeaderError{Partition: g.id, Leader: lead})
+	clear(g.doubts)
 	if w.cfg.OnLead != nil {
 		w.cfg.OnLead(g.id, lead, term)
 	}

@@ -75,6 +75,9 @@ type GroupStatus struct {
 	Keys      uint64
 	Bytes     uint64 // of keys and values
 	Settled   bool   // a leader whose members are those of the target
+	InDoubt   int    // transactions that have voted here and wait for their decision
+	Waiting   int    // requests that wait for locks, at a leader
+	Alarms    uint64 // broken invariants of the commit protocol met since the start: must be 0
 }
 
 // Status lists all replicas, the metadata group's last.
@@ -86,6 +89,7 @@ func (w *Worker) Status() []GroupStatus {
 		out = append(out, GroupStatus{
 			Partition: g.id, Role: st.Role, Term: st.Term, Commit: st.Commit, Applied: m.Applied, Lag: st.Lag,
 			Keys: m.Keys, Bytes: m.Bytes, Settled: g.rep.Settled(w.target(g.id)),
+			InDoubt: len(g.part.Open()), Waiting: g.line.Waiting(), Alarms: g.part.Alarms(),
 		})
 	}
 	return out

@@ -4,7 +4,8 @@
 // clock and no goroutine of its own, so a whole cluster of workers runs in one test under one seed.
 //
 // It guarantees the order that raft asks for: nothing that promises durability leaves before the fsync, nothing is
-// applied before it is on this node's disk, and nobody hears of a result before it is applied and durable.
+// applied before it is on this node's disk, and nobody hears of a result before it is applied here and durable in the logs
+// of a majority.
 package worker
 
 import (
@@ -18,6 +19,7 @@ import (
 
 	"github.com/ringkv/ringkv/cluster/meta"
 	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/cluster/worker/waitline"
 	"github.com/ringkv/ringkv/ring"
 	"github.com/ringkv/ringkv/storage"
 	"github.com/ringkv/ringkv/storage/raftlog"
@@ -46,6 +48,17 @@ type Spool interface {
 	Remove()
 }
 
+// ChangeLog keeps what entries changed. It has no say in whether they are applied.
+type ChangeLog interface {
+	// Settle tells at which index the state of a replica is when it begins to be applied to; 0 while it is being filled.
+	Settle(p storage.PartitionID, applied uint64)
+	// Forget tells that a replica is gone.
+	Forget(p storage.PartitionID)
+	// Write takes changes before the batch that they are made in is committed; Publish tells that it is.
+	Write(changes []storage.Changes)
+	Publish()
+}
+
 // Config is what a Worker is made of.
 type Config struct {
 	Node   ring.NodeID
@@ -58,7 +71,12 @@ type Config struct {
 	OnState func(*meta.State)
 	// OnLead is told when a group's leader or term, as known here, changed. Optional.
 	OnLead func(p ring.PartitionID, leader replica.ID, term uint64)
-	// OnApply is told how long each engine batch took. Optional.
+	// Changes gets what entries change, for watchers. Optional.
+	Changes ChangeLog
+	// OnStuck is told of a transaction that has been in doubt for too long in a group that this node leads: again and
+	// again, until it no longer is. Optional; must not block.
+	OnStuck func(p ring.PartitionID, t storage.OpenTxn)
+	// OnApply is told how long each engine batch took, a sync included if it needs one. Optional.
 	OnApply func(d time.Duration)
 	// Logger gets what operators should know. Default: nothing.
 	Logger *slog.Logger
@@ -87,12 +105,24 @@ type Worker struct {
 	now     time.Duration
 	batch   raftlog.Batch
 	entries []raftlog.Entry
+	changes []storage.Changes
 	readies []ready
 	tags    []replica.Tag
 	drops   []*drop
 	ticks   int
+	err     error // final
+
+	decisions []waitline.Decision
+	usual     time.Duration // from proposing a command to its result, about
 
 	reclaiming bool // the log has more to give back
+	unsynced   bool // something is committed to the engine and not synced
+	dropped    bool // a part of a drop among it
+	syncDue    bool
+	marked     uint64 // record of the log that the engine knows of
+
+	space   Space
+	crowded []ring.NodeID
 }
 
 // Open starts the replicas that the log and the engine hold, finishing what a crash interrupted.
@@ -104,6 +134,9 @@ func Open(cfg Config, now time.Duration) (*Worker, error) {
 	}
 	if w.cfg.KeepEntries == 0 {
 		w.cfg.KeepEntries = keepEntries
+	}
+	if err := w.engine.Sync(); err != nil { // what is read now is built upon
+		return nil, fmt.Errorf("sync state machines: %w", err)
 	}
 	for _, id := range w.log.Groups() {
 		if err := w.openGroup(id); err != nil {
@@ -123,15 +156,15 @@ func (w *Worker) Submit(op *Op) {
 		op.finish(&replica.NotLeaderError{Partition: op.Group, Leader: w.believedLeader(op.Group)})
 		return
 	}
-	var err error
-	switch op.Kind {
-	case Write:
-		storage.StampClock(op.Data, g.clock.now(w.now))
-		err = g.rep.Propose(op.Data, op)
-	case Read:
-		err = g.rep.Read(op)
+	if !g.rep.Leading() {
+		op.finish(&replica.NotLeaderError{Partition: op.Group, Leader: g.rep.Leader()})
+		return
 	}
-	if err != nil {
+	if op.Kind == Write {
+		w.write(g, op)
+		return
+	}
+	if err := g.rep.Read(op); err != nil {
 		op.finish(err)
 		return
 	}
@@ -156,10 +189,17 @@ func (w *Worker) Deliver(p ring.PartitionID, m *raftpb.Message) {
 			return
 		}
 	}
-	if g.install != nil {
+	if g.install != nil || w.refuses(p, m) {
 		return // raft repeats itself
 	}
-	g.rep.Step(m)
+	w.step(g, m)
+}
+
+// step hands a message to a replica. An error is final; the next turn returns it.
+func (w *Worker) step(g *group, m *raftpb.Message) {
+	if err := g.rep.Step(m); err != nil && w.err == nil {
+		w.err = err
+	}
 	w.touch(g)
 }
 
@@ -168,6 +208,7 @@ func (w *Worker) Tick(now time.Duration) {
 	w.now = max(w.now, now)
 	w.ticks++
 	w.reclaiming = w.reclaiming || w.ticks%reclaimEvery == 0
+	w.syncDue = w.syncDue || w.ticks%syncEvery == 0
 	for _, g := range w.order {
 		if g.install == nil {
 			g.rep.Tick()
@@ -177,27 +218,42 @@ func (w *Worker) Tick(now time.Duration) {
 	}
 }
 
-// Turn does everything that is due. An error is final: the log or the engine failed, and no replica of this node may
-// promise anything any more.
+// Turn does everything that is due. An error is final: the log or the engine failed, or a replica found that it has lost
+// what it had promised (*replica.RolledBackError), and no replica of this node may promise anything any more.
 func (w *Worker) Turn(now time.Duration) error {
 	w.now = max(w.now, now)
+	if w.err != nil {
+		return w.err
+	}
 	for pass := 0; pass < maxPasses && len(w.dirty) > 0; pass++ {
 		w.gather()
 		if err := w.process(); err != nil {
 			return err
 		}
 	}
+	if w.syncDue {
+		if err := w.syncEngine(); err != nil {
+			return err
+		}
+	}
+	if w.space < Full { // all of these write before they give anything back
+		if err := w.chores(); err != nil {
+			return err
+		}
+	}
+	w.out.Flush()
+	return nil
+}
+
+// chores takes one step of each thing that is done little by little.
+func (w *Worker) chores() error {
 	if err := w.stepDrops(); err != nil {
 		return err
 	}
 	if err := w.stepInstalls(); err != nil {
 		return err
 	}
-	if err := w.reclaim(); err != nil {
-		return err
-	}
-	w.out.Flush()
-	return nil
+	return w.reclaim()
 }
 
 // maxPasses bounds a turn, so that what arrives meanwhile gets its turn as well.
@@ -205,10 +261,13 @@ const maxPasses = 4
 
 // Busy reports whether another Turn is wanted although nothing new has arrived.
 func (w *Worker) Busy() bool {
-	if len(w.dirty) > 0 || len(w.drops) > 0 {
+	if len(w.dirty) > 0 {
 		return true
 	}
-	return slices.ContainsFunc(w.order, func(g *group) bool { return g.install != nil })
+	if w.space == Full {
+		return false
+	}
+	return len(w.drops) > 0 || slices.ContainsFunc(w.order, func(g *group) bool { return g.install != nil })
 }
 
 // Close gives up all requests that wait. The log and the engine stay open; they are the caller's.
@@ -221,14 +280,16 @@ func (w *Worker) Close() {
 
 func (w *Worker) abandon(g *group) {
 	lost, dropped := g.rep.Close()
-	finishAll(lost, replica.ErrOutcomeUnknown)
-	finishAll(dropped, replica.ErrDropped)
+	w.finishAll(g, lost, replica.ErrOutcomeUnknown)
+	w.finishAll(g, dropped, replica.ErrDropped)
+	w.clearLine(g, replica.ErrDropped)
+	w.sendWaitersAway(g, replica.ErrDropped)
 }
 
-func finishAll(tags []replica.Tag, err error) {
+func (w *Worker) finishAll(g *group, tags []replica.Tag, err error) {
 	for _, t := range tags {
 		if op, ok := t.(*Op); ok {
-			op.finish(err)
+			w.finish(g, op, err)
 		}
 	}
 }
@@ -269,11 +330,13 @@ func (w *Worker) readState() error {
 }
 
 func (w *Worker) target(p ring.PartitionID) replica.Target {
-	switch {
-	case w.state == nil:
+	if w.state == nil {
 		return replica.Target{}
-	case p == storage.MetaPartition:
-		return w.state.MetaTarget()
 	}
-	return w.state.Target(p)
+	t := w.state.Target(p)
+	if p == storage.MetaPartition {
+		t = w.state.MetaTarget()
+	}
+	t.Crowded = w.crowded
+	return t
 }

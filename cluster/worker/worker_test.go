@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"testing"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -28,6 +29,7 @@ func TestOneNodeWritesAndReads(t *testing.T) {
 	r.want(t, nil)
 	m.powercut()
 	m.open()
+	m.settle()
 	if got := m.get(0, "k"); got != "v" {
 		t.Fatalf("after a power cut: %q", got)
 	}
@@ -170,21 +172,27 @@ func appendFrom(term, index, prev uint64, n int, commit uint64) *raftpb.Message 
 // log holds entries that never were committed.
 func TestInstallSurvivesACrashAtEveryStep(t *testing.T) {
 	for name, fault := range map[string]memdb.Fault{"lost": memdb.FaultLost, "kept": memdb.FaultKept} {
-		t.Run(name, func(t *testing.T) { crashEverywhere(t, fault) })
+		t.Run(name+", all of it", func(t *testing.T) { crashEverywhere(t, fault, worst{}) })
+		for seed := range uint64(8) {
+			t.Run(name, func(t *testing.T) { crashEverywhere(t, fault, rand.NewPCG(1, seed)) })
+		}
 	}
 }
 
-func crashEverywhere(t *testing.T, fault memdb.Fault) {
+func crashEverywhere(t *testing.T, fault memdb.Fault, src rand.Source) {
 	for crash := range 12 {
 		m := filled(t)
+		m.rng = rand.New(src)
 		m.worker.Deliver(0, appendFrom(4, 20, 3, 30, 20)) // 21 to 50, uncommitted, of a leader that lost
 		m.settle()
 		m.deliverSnapshot("second", 40, 6)
 		m.left, m.fault = crash, fault
 		broke := m.turnUntilBroken()
-		m.powercut()
-		if err := m.tryOpen(2); err != nil {
-			t.Fatalf("crash after %d operations: %v", crash, err)
+		for cut := range 2 { // the second right after the start, which may have ended the install
+			m.powercut()
+			if err := m.tryOpen(2); err != nil {
+				t.Fatalf("crash after %d operations, power cut %d: %v", crash, cut, err)
+			}
 		}
 		m.settle()
 		if m.get(0, "k") == "first" {
@@ -214,4 +222,20 @@ func (m *machine) turnUntilBroken() bool {
 	}
 	m.t.Fatal("still busy after 100 turns")
 	return false
+}
+
+// A data directory that was set back to an older copy ends the worker with a reason.
+func TestSetBackEndsTheWorker(t *testing.T) {
+	m := filled(t)
+	m.worker.Deliver(0, &raftpb.Message{
+		Type: raftpb.MsgHeartbeat.Enum(), To: new(uint64(follower)), From: new(uint64(leader)), Term: new(uint64(3)), Commit: new(uint64(21)),
+	})
+	err := m.turn()
+	var back *replica.RolledBackError
+	if !errors.As(err, &back) || back.Acknowledged != 21 || back.Last != 20 {
+		t.Fatalf("turn: %v", err)
+	}
+	if err := m.turn(); !errors.As(err, &back) {
+		t.Fatalf("the next turn: %v", err)
+	}
 }

@@ -1,0 +1,124 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
+)
+
+// granting is a node whose loop a test turns by hand: it gives every right to read that is asked for, after before has
+// run. So the test decides what happens between the asking and the looking.
+func granting(t *testing.T, before func()) *Node {
+	t.Helper()
+	n := &Node{engine: filledEngine(t), loop: newLoop(time.Second, time.Now()), member: make(chan struct{}), scrubber: newScrubber()}
+	n.requests.New = newRequest
+	close(n.member)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range n.loop.wake {
+			var work inbox
+			n.loop.take(&work)
+			if len(work.ops) > 0 {
+				before()
+			}
+			for _, op := range work.ops {
+				op.Clock = 1
+				op.Done(op)
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(n.loop.wake)
+		<-done
+	})
+	return n
+}
+
+// drop removes the test partition's replica, step by step, up to so many steps.
+func drop(t *testing.T, e storage.Engine, steps int) {
+	t.Helper()
+	d := storage.NewDropper(e, testPartition)
+	for done := false; !done && steps > 0; steps-- {
+		var err error
+		if done, err = d.Step(); err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}
+
+// beginInstall begins to fill the test partition's replica anew, with what it holds.
+func beginInstall(t *testing.T, e storage.Engine, steps int) {
+	t.Helper()
+	v := e.View()
+	var b bytes.Buffer
+	err := storage.WriteSnapshot(v, testPartition, &b)
+	v.Close()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	in, err := storage.NewInstaller(e, testPartition, io.Reader(&b), "spool")
+	for range steps {
+		if err == nil {
+			_, err = in.Step()
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Between the right to read and the look, the replica goes away or begins to be filled anew: then a key that is not found,
+// or a listing, means nothing, and whoever asked has to ask the next leader.
+func TestReadOfAReplicaThatWentAway(t *testing.T) {
+	for name, change := range map[string]func(e storage.Engine){
+		"removed":            func(e storage.Engine) { drop(t, e, 1000) },
+		"removed in part":    func(e storage.Engine) { drop(t, e, 2) },
+		"filled anew begins": func(e storage.Engine) { beginInstall(t, e, 2) },
+		"filled anew goes on": func(e storage.Engine) {
+			beginInstall(t, e, 4)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var n *Node
+			n = granting(t, func() { change(n.engine) })
+			var notLeader *replica.NotLeaderError
+			if it, err := n.getHere(t.Context(), testPartition, []byte("never there"), false); !errors.As(err, &notLeader) {
+				t.Errorf("get: %d bytes, %v", len(it.Value), err)
+			}
+			if _, err := n.getHere(t.Context(), testPartition, []byte("never there"), true); !errors.As(err, &notLeader) {
+				t.Errorf("stale get: %v", err)
+			}
+			n = granting(t, func() { change(n.engine) })
+			resp, err := n.scanHere(t.Context(), scanRequest{List: List{Limit: 10, MaxBytes: 1 << 20}, partitions: []ring.PartitionID{testPartition}})
+			if err != nil || len(resp.notLed) != 1 || len(resp.items) != 0 {
+				t.Errorf("scan: %d items, not led %v, %v", len(resp.items), resp.notLed, err)
+			}
+		})
+	}
+}
+
+// Where the replica stays, a key that is not there is not found, and one that is there is.
+func TestReadOfAReplicaThatStays(t *testing.T) {
+	n := granting(t, func() {})
+	for _, stale := range []bool{false, true} {
+		if it, err := n.getHere(t.Context(), testPartition, []byte("k1"), stale); err != nil || len(it.Value) != 64<<10 {
+			t.Errorf("get, stale %t: %d bytes, %v", stale, len(it.Value), err)
+		}
+		if _, err := n.getHere(t.Context(), testPartition, []byte("never there"), stale); !errors.Is(err, ErrNotFound) {
+			t.Errorf("get, stale %t: %v", stale, err)
+		}
+	}
+	resp, err := n.scanHere(t.Context(), scanRequest{List: List{Limit: 10, MaxBytes: 8 << 20}, partitions: []ring.PartitionID{testPartition}})
+	if err != nil || len(resp.notLed) != 0 || len(resp.items) != 10 {
+		t.Errorf("scan: %d items, not led %v, %v", len(resp.items), resp.notLed, err)
+	}
+}

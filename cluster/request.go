@@ -1,0 +1,150 @@
+package cluster
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
+)
+
+// request is an op that a goroutine of this node waits for.
+type request struct {
+	worker.Op
+	loop  *loop
+	ended chan struct{} // cap 1
+	stage atomic.Uint32
+	key   [1][]byte // backs Op.Keys of a read of one key
+}
+
+// The stages of a request: it is answered, or given up by who waits for it, whichever comes first.
+const (
+	underWay uint32 = iota
+	answered
+	givenUp
+)
+
+func newRequest() any {
+	r := &request{ended: make(chan struct{}, 1)}
+	r.Op.Done = func(*worker.Op) { r.end() }
+	return r
+}
+
+// end is called by the worker. What nobody takes any more is given back.
+func (r *request) end() {
+	r.loop.settle(&r.Op)
+	if r.stage.CompareAndSwap(underWay, answered) {
+		r.ended <- struct{}{}
+	} else if r.Op.View != nil {
+		r.Op.View.Close()
+	}
+}
+
+// writeOp and the functions after it are the requests that a node has for its worker. Set what is wanted, then run.
+func (n *Node) writeOp(p ring.PartitionID, cmd []byte) *request {
+	r := n.newOp(p, worker.Write)
+	r.Op.Data = cmd
+	return r
+}
+
+func (n *Node) readOp(p ring.PartitionID) *request { return n.newOp(p, worker.Read) }
+
+func (n *Node) newOp(p ring.PartitionID, kind worker.Kind) *request {
+	r, _ := n.requests.Get().(*request)
+	r.Op.Group, r.Op.Kind, r.loop = p, kind, n.loop
+	return r
+}
+
+// run hands a request to the worker and waits. Without an error the caller releases it; after one, nobody may touch it.
+func (n *Node) run(ctx context.Context, r *request) error {
+	err := n.begin(ctx, r)
+	if err != nil {
+		n.release(r)
+		return err
+	}
+	select {
+	case <-r.ended:
+	case <-ctx.Done():
+		if r.stage.CompareAndSwap(underWay, givenUp) {
+			return context.Cause(ctx) // the worker still has it; it goes to the garbage
+		}
+		<-r.ended
+	}
+	if err := r.Op.Err; err != nil {
+		n.release(r)
+		return err
+	}
+	return nil
+}
+
+func (n *Node) begin(ctx context.Context, r *request) error {
+	switch {
+	case !n.isMember():
+		return ErrNotMember
+	case ctx.Err() != nil:
+		return replica.ErrDropped // nobody waits for it: do not begin
+	}
+	if end, ok := ctx.Deadline(); ok {
+		// What cannot have its turn in time should hear that nothing was done while somebody still listens.
+		r.Op.Deadline = n.loop.now() + time.Until(end)*7/8
+	}
+	return n.loop.submit(&r.Op)
+}
+
+func (n *Node) release(r *request) {
+	r.Op = worker.Op{Done: r.Op.Done}
+	r.key[0] = nil
+	r.stage.Store(underWay)
+	n.requests.Put(r)
+}
+
+// apply has a command applied by the group that this node leads.
+func (n *Node) apply(ctx context.Context, p ring.PartitionID, cmd []byte) (storage.Result, error) {
+	r := n.writeOp(p, cmd)
+	if err := n.run(ctx, r); err != nil {
+		return storage.Result{}, err
+	}
+	res := r.Op.Result
+	n.release(r)
+	return res, nil
+}
+
+// readHere waits until the group that this node leads has applied everything acknowledged before the call. It returns
+// the partition's clock.
+func (n *Node) readHere(ctx context.Context, p ring.PartitionID) (storage.Millis, error) {
+	r := n.readOp(p)
+	return n.clockOf(ctx, r)
+}
+
+// readKeyHere does the same, and waits until no transaction holds the key exclusively.
+func (n *Node) readKeyHere(ctx context.Context, p ring.PartitionID, key []byte) (storage.Millis, error) {
+	r := n.readOp(p)
+	r.key[0] = key
+	r.Op.Keys = r.key[:]
+	return n.clockOf(ctx, r)
+}
+
+func (n *Node) clockOf(ctx context.Context, r *request) (storage.Millis, error) {
+	if err := n.run(ctx, r); err != nil {
+		return 0, err
+	}
+	clock := r.Op.Clock
+	n.release(r)
+	return clock, nil
+}
+
+// viewHere is the state of the group that this node leads, as of a moment between the call and the return at which no
+// transaction held one of the keys, or of the locks called names, exclusively. The caller closes it.
+func (n *Node) viewHere(ctx context.Context, p ring.PartitionID, keys, names [][]byte) (storage.View, error) {
+	r := n.readOp(p)
+	r.Op.Keys, r.Op.Names, r.Op.Exact = keys, names, true
+	if err := n.run(ctx, r); err != nil {
+		return nil, err
+	}
+	v := r.Op.View
+	n.release(r)
+	return v, nil
+}
