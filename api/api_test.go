@@ -19,7 +19,11 @@ import (
 func TestErrorsSurviveTheWire(t *testing.T) {
 	errs := []error{
 		&api.ConditionError{Version: 17}, &api.ConditionError{}, &api.LimitError{What: "value", Limit: 10, Actual: 11},
-		&api.LimitError{What: "value", Limit: 10}, &api.InvalidError{Where: "header If-Match", Detail: "is odd"},
+		&api.LimitError{What: "value", Limit: 10}, &api.LimitError{What: "transaction", Limit: 10, Actual: 11, Unit: "operations"},
+		&api.TxnFailedError{Failed: []api.TxnFailure{{In: api.SectionIf, Index: 2, Lock: []byte("l")}}},
+		&api.TxnError{Txn: "t1", Err: api.ErrUnknownOutcome}, &api.TxnError{Txn: "t1", Err: &api.LimitError{What: "value", Limit: 10}},
+		&api.TxnError{Txn: "t1", Err: &api.TxnFailedError{Failed: []api.TxnFailure{{In: api.SectionThen, Key: []byte("k"), Code: api.FailedBound}}}},
+		&api.InvalidError{Where: "header If-Match", Detail: "is odd"},
 	}
 	for _, code := range api.Codes() {
 		errs = append(errs, code.Sentinel(), fmt.Errorf("get from partition 7: %w", code.Sentinel()))
@@ -61,6 +65,8 @@ func checkTyped(t *testing.T, sent error, got *api.Problem) {
 		condition *api.ConditionError
 		limit     *api.LimitError
 		invalid   *api.InvalidError
+		failed    *api.TxnFailedError
+		txn       *api.TxnError
 	)
 	switch sent.(type) {
 	case *api.ConditionError:
@@ -75,6 +81,14 @@ func checkTyped(t *testing.T, sent error, got *api.Problem) {
 		if !errors.As(got, &invalid) || !reflect.DeepEqual(invalid, sent) {
 			t.Errorf("%v came back as %v", sent, invalid)
 		}
+	case *api.TxnFailedError:
+		if !errors.As(got, &failed) || !reflect.DeepEqual(failed, sent) {
+			t.Errorf("%v came back as %v", sent, failed)
+		}
+	case *api.TxnError:
+		if !errors.As(got, &txn) || !reflect.DeepEqual(txn, sent) || got.StatusURL != "/v1/txn/"+txn.Txn {
+			t.Errorf("%v came back as %v with status at %s", sent, txn, got.StatusURL)
+		}
 	}
 }
 
@@ -84,6 +98,9 @@ func TestCodesKeepTheirMeaning(t *testing.T) {
 		"invalid_request": 400, "not_found": 404, "no_route": 404, "method_not_allowed": 405, "request_timeout": 408,
 		"conflict": 409, "condition_failed": 412, "too_large": 413, "internal": 500, "corrupt": 500, "unavailable": 503,
 		"overloaded": 503, "not_ready": 503, "unknown_outcome": 504, "disk_full": 507,
+		"txn_not_found": 404, "idempotency_in_flight": 409, "idempotency_key_reused": 422,
+		"lock_held": 423, "lock_lost": 410, "lock_not_found": 404,
+		"cursor_too_old": 410, "too_many_requests": 429,
 	}
 	for code, status := range released {
 		if code.Sentinel() == nil || code.Status() != status {
@@ -95,7 +112,7 @@ func TestCodesKeepTheirMeaning(t *testing.T) {
 	}
 	for _, code := range api.Codes() {
 		p := api.NewProblem(code.Sentinel(), true)
-		if p.Retryable && p.Outcome != api.Aborted {
+		if p.Retryable && p.Outcome != api.Aborted && code != api.CodeIdempotencyInFlight { // its key makes that safe
 			t.Errorf("%s is retryable with outcome %q", code, p.Outcome)
 		}
 		if p.Status == http.StatusServiceUnavailable && p.Outcome != api.Aborted {
@@ -107,6 +124,11 @@ func TestCodesKeepTheirMeaning(t *testing.T) {
 func TestUnknownCodeFromANewerNode(t *testing.T) {
 	p := &api.Problem{Code: "from_the_future", Status: 418, Outcome: api.Unknown}
 	if !errors.Is(p, api.ErrUnknownOutcome) || errors.Is(p, api.ErrInternal) {
+		t.Errorf("unwraps to %v", p.Unwrap())
+	}
+	var txn *api.TxnError
+	p.Txn = "t1"
+	if !errors.As(p, &txn) || txn.Txn != "t1" || errors.Is(p, api.ErrInternal) || txn.Error() != "transaction t1: from_the_future" {
 		t.Errorf("unwraps to %v", p.Unwrap())
 	}
 }
@@ -163,7 +185,7 @@ func TestItemJSON(t *testing.T) {
 func TestBrokenItems(t *testing.T) {
 	for _, text := range []string{
 		`{}`, `{"version":1}`, `{"key":"a","key_b64":"YQ==","version":1}`, `{"key_b64":"YQ","version":1}`, `{"key_b64":"Y Q==","version":1}`,
-		`{"key":"a","value":"x","value_b64":"eA==","version":1}`, `{"key":"","version":1}`, `{"key":"a","version":-1}`, `{"key":7}`, `[]`,
+		`{"key_b64":"YQ==\n","version":1}`, `{"key":"a","value":"x","value_b64":"eA==","version":1}`, `{"key":"","version":1}`, `{"key":"a","version":-1}`, `{"key":7}`, `[]`,
 	} {
 		var item api.Item
 		if err := json.Unmarshal([]byte(text), &item); err == nil {
@@ -214,7 +236,7 @@ func TestClientsStaySmall(t *testing.T) {
 			continue // standard library
 		}
 		switch name {
-		case "github.com/ringkv/ringkv/api", "github.com/ringkv/ringkv/ring", "github.com/cespare/xxhash/v2":
+		case "github.com/ringkv/ringkv/api", "github.com/ringkv/ringkv/api/internal/strictjson", "github.com/ringkv/ringkv/ring", "github.com/cespare/xxhash/v2":
 		default:
 			t.Errorf("package api pulls in %s", name)
 		}

@@ -25,6 +25,17 @@ const (
 	CodeDiskFull        Code = "disk_full"
 	CodeCorrupt         Code = "corrupt"
 	CodeInternal        Code = "internal"
+
+	CodeTxnNotFound          Code = "txn_not_found"
+	CodeIdempotencyInFlight  Code = "idempotency_in_flight"
+	CodeIdempotencyKeyReused Code = "idempotency_key_reused"
+
+	CodeLockHeld     Code = "lock_held"
+	CodeLockLost     Code = "lock_lost"
+	CodeLockNotFound Code = "lock_not_found"
+
+	CodeCursorTooOld    Code = "cursor_too_old"
+	CodeTooManyRequests Code = "too_many_requests"
 )
 
 // Outcome says what became of a write that was answered with an error.
@@ -53,6 +64,14 @@ var kindTable = [...]kind{
 	{CodeUnknownOutcome, http.StatusGatewayTimeout, "The outcome is not known", false, Unknown, ErrUnknownOutcome},
 	{CodeInternal, http.StatusInternalServerError, "Internal error", false, Unknown, ErrInternal},
 	{CodeCorrupt, http.StatusInternalServerError, "Data is damaged on this node", false, Unknown, ErrCorrupt},
+	{CodeIdempotencyInFlight, http.StatusConflict, "Still running", true, Unknown, ErrInFlight},
+	{CodeIdempotencyKeyReused, http.StatusUnprocessableEntity, "Idempotency key reused", false, Aborted, ErrKeyReused},
+	{CodeTxnNotFound, http.StatusNotFound, "Transaction not found", false, Aborted, ErrTxnNotFound},
+	{CodeLockHeld, http.StatusLocked, "Lock held", true, Aborted, ErrLockHeld},
+	{CodeLockLost, http.StatusGone, "Lock lost", false, Aborted, ErrLockLost},
+	{CodeLockNotFound, http.StatusNotFound, "Lock not held", false, Aborted, ErrLockNotFound},
+	{CodeCursorTooOld, http.StatusGone, "Cursor too old", false, Aborted, ErrCursorTooOld},
+	{CodeTooManyRequests, http.StatusTooManyRequests, "Too many requests", true, Aborted, ErrTooManyRequests},
 	{CodeNotFound, http.StatusNotFound, "Key not found", false, Aborted, ErrNotFound},
 	{CodeConditionFailed, http.StatusPreconditionFailed, "Condition failed", false, Aborted, ErrConditionFailed},
 	{CodeInvalid, http.StatusBadRequest, "Malformed request", false, Aborted, ErrInvalid},

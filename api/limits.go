@@ -5,6 +5,9 @@ import "time"
 // Paths of version 1. A key follows PathKV and a slash, percent-encoded; see AppendKeyPath.
 const (
 	PathKV         = "/v1/kv"
+	PathTxn        = "/v1/txn"   // a transaction's id follows, and a slash before it, to ask for its status
+	PathLocks      = "/v1/locks" // a lock's name follows, as a key follows PathKV
+	PathWatch      = "/v1/watch"
 	PathCluster    = "/v1/cluster"
 	PathRing       = "/v1/ring"
 	PathRingLocate = "/v1/ring/locate"
@@ -25,6 +28,11 @@ const (
 	HeaderRetryAfter  = "Retry-After"
 	HeaderPartition   = "Ringkv-Partition" // the key's partition, decimal
 	HeaderTTLMs       = "Ringkv-Ttl-Ms"    // milliseconds that a key has left, decimal; absent if it never expires
+
+	HeaderLastEventID = "Last-Event-Id" // the cursor from which a watch goes on
+
+	HeaderIdempotencyKey      = "Idempotency-Key"      // 1 to 256 bytes: do a transaction once, however often it is sent
+	HeaderIdempotencyReplayed = "Idempotency-Replayed" // "true" on the stored answer of an earlier request
 )
 
 // Media types that the API sends.
@@ -34,6 +42,7 @@ const (
 	TypeNDJSON      = "application/x-ndjson" // a streamed listing
 	TypeProblem     = "application/problem+json"
 	TypeYAML        = "application/yaml"
+	TypeEventStream = "text/event-stream" // a watch
 )
 
 // Query parameters of the kv routes.
@@ -48,6 +57,7 @@ const (
 	QueryCursor      = "cursor"
 	QueryKeysOnly    = "keys_only"
 	QueryKey         = "key"
+	QueryToken       = "token" // of the routes of locks
 )
 
 // Limits of version 1.
@@ -59,6 +69,19 @@ const (
 	DefaultListLimit     = 100
 	MinTTL               = time.Millisecond
 	MaxTTL               = 87600 * time.Hour
+
+	MaxTxnItems            = 1024    // conditions and operations of a transaction, both branches counted
+	MaxTxnBytes            = 8 << 20 // its keys and values, decoded
+	DefaultTxnTimeout      = 5 * time.Second
+	MinTxnTimeout          = time.Millisecond
+	MaxTxnTimeout          = time.Minute
+	MaxIdempotencyKeyBytes = 256
+
+	DefaultLockTTL    = 30 * time.Second
+	MinLockTTL        = 100 * time.Millisecond
+	MaxLockTTL        = 24 * time.Hour
+	MaxLockWait       = 10 * time.Minute
+	MaxLockOwnerBytes = 256
 )
 
 // Consistency says how fresh a read must be.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"unicode/utf8"
@@ -21,10 +22,11 @@ func appendText(dst []byte, name string, b []byte) []byte {
 }
 
 // appendString appends b, which must be valid UTF-8, as a JSON string.
-func appendString(dst, b []byte) []byte {
+func appendString[T string | []byte](dst []byte, b T) []byte {
 	dst = append(dst, '"')
 	start := 0
-	for i, c := range b {
+	for i := range len(b) {
+		c := b[i]
 		if c >= 0x20 && c != '"' && c != '\\' {
 			continue
 		}
@@ -59,12 +61,25 @@ func text(name string, plain *string, b64 *string) ([]byte, error) {
 	case plain != nil:
 		return []byte(*plain), nil
 	case b64 != nil:
-		b, err := base64.StdEncoding.Strict().AppendDecode([]byte{}, []byte(*b64))
+		b, err := decodeBase64([]byte(*b64))
 		if err != nil {
-			return nil, &InvalidError{Where: name + "_b64", Detail: fmt.Sprintf("not standard base64: %v", err)}
+			return nil, &InvalidError{Where: name + "_b64", Detail: err.Error()}
 		}
 		return b, nil
 	default:
 		return nil, nil
 	}
+}
+
+// decodeBase64 decodes canonical, padded standard base64, without the line breaks that the standard library skips. The
+// result is never nil.
+func decodeBase64(text []byte) ([]byte, error) {
+	if i := bytes.IndexAny(text, "\r\n"); i >= 0 {
+		return nil, fmt.Errorf("is not standard base64: %w", base64.CorruptInputError(i))
+	}
+	b, err := base64.StdEncoding.Strict().AppendDecode(make([]byte, 0, len(text)/4*3), text)
+	if err != nil {
+		return nil, fmt.Errorf("is not standard base64: %w", err)
+	}
+	return b, nil
 }

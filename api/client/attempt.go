@@ -37,7 +37,10 @@ func (c *Client) do(ctx context.Context, cl *call) (*response, error) {
 		return nil, &Error{Op: cl.op, Key: cl.key, Outcome: cl.nothingDone(), Err: ErrClosed}
 	}
 	r := c.route(cl)
-	var told *Error // what a node that could be reached has said
+	var (
+		told *Error // what a node that could be reached has said
+		d    doubt
+	)
 	for n := 1; ; n++ {
 		e := r.next(time.Now())
 		v := c.attempt(ctx, cl, e)
@@ -47,17 +50,30 @@ func (c *Client) do(ctx context.Context, cl *call) (*response, error) {
 		if v.moved {
 			c.refreshSoon()
 		}
-		if !v.unsent {
-			told = &Error{Op: cl.op, Key: cl.key, Node: e.addr, Outcome: v.outcome, Err: v.err}
+		if cl.replayable {
+			d.weigh(&v, time.Now())
 		}
-		if !v.retry || n >= c.cfg.MaxAttempts || !c.pause(ctx, n, v, r.fresh()) {
-			if told == nil {
-				told = &Error{Op: cl.op, Key: cl.key, Node: e.addr, Outcome: v.outcome, Err: v.err}
-			}
+		if told == nil || !v.unsent {
+			told = cl.failed(e, v)
+		}
+		if !v.retry || d.over(n, c.cfg.MaxAttempts, time.Now()) || !c.pause(ctx, n, v, r.fresh()) {
 			told.Attempts, told.Err = n, withCause(ctx, told.Err)
+			if d.exists() {
+				told.Outcome = api.Unknown
+			}
 			return nil, told
 		}
 	}
+}
+
+// failed is what cl fails with if it was e that answered last.
+func (cl *call) failed(e *endpoint, v verdict) *Error {
+	failed := &Error{Op: cl.op, Key: cl.key, Node: e.addr, Outcome: v.outcome, Err: v.err}
+	var p *api.Problem
+	if errors.As(v.err, &p) {
+		failed.Txn = p.Txn
+	}
+	return failed
 }
 
 // attempt sends cl to e once.
@@ -93,7 +109,7 @@ func (c *Client) deadline(ctx context.Context, cl *call) time.Time {
 	if cl.write {
 		limit = c.cfg.WriteTimeout
 	}
-	deadline := time.Now().Add(limit)
+	deadline := time.Now().Add(max(limit, cl.patience))
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		return d
 	}
@@ -148,7 +164,7 @@ func (cl *call) judge(resp *response) verdict {
 		return v
 	}
 	v.outcome = writeOutcome(resp.status, p)
-	v.retry = known && p.Retryable && v.outcome == api.Aborted
+	v.retry = known && p.Retryable && v.outcome == api.Aborted && p.Code != api.CodeLockHeld // it was waited for
 	return v
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -11,10 +12,11 @@ import (
 
 // Client talks to one cluster. It is made by New, used by any number of goroutines, and must be closed.
 type Client struct {
-	cfg   Config
-	trans transport
-	topo  atomic.Pointer[topology] // never nil
-	turn  atomic.Uint32            // rotates the first choice among equal nodes
+	cfg       Config
+	trans     transport
+	streaming *http.Client             // for watches, unless Config.HTTPClient is set
+	topo      atomic.Pointer[topology] // never nil
+	turn      atomic.Uint32            // rotates the first choice among equal nodes
 
 	life   context.Context // ended by Close; the refresh runs under it
 	cancel context.CancelCauseFunc
@@ -46,6 +48,7 @@ func New(cfg Config) (*Client, error) {
 		}
 	}
 	c.trans = newTransport(cfg)
+	c.streaming = newStreamingClient(cfg.DialTimeout)
 	c.topo.Store(&topology{seeds: seeds, nodes: seeds})
 	c.life, c.cancel = context.WithCancelCause(context.Background())
 	return c, nil
@@ -56,6 +59,16 @@ func newTransport(cfg Config) transport {
 		return &httpTransport{client: cfg.HTTPClient}
 	}
 	return newLeanTransport(cfg.DialTimeout)
+}
+
+// newStreamingClient returns a client for answers that do not end: one connection each, which is closed with it.
+func newStreamingClient(dialTimeout time.Duration) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+	}}
 }
 
 // Close ends background work and closes idle connections; it returns when both are done. Calls under way run to their
@@ -92,11 +105,14 @@ func (c *Client) scheme() string {
 
 // call is one operation on its way through the attempts.
 type call struct {
-	op    string
-	key   string // "" if the operation is on no key
-	stale bool   // any replica will do
-	write bool
-	req   request
+	op         string
+	key        string // "" if the operation is on no single key
+	near       string // whose leader is asked first; "" for no preference
+	stale      bool   // any replica will do
+	write      bool
+	replayable bool          // a copy that is sent after one that was done changes nothing, and is answered alike
+	patience   time.Duration // an attempt may last so long, if that is longer than other ones may
+	req        request
 }
 
 // allowed reports whether status is an answer that the operation expects, as opposed to an error.

@@ -34,7 +34,7 @@ func (c *Client) Locate(ctx context.Context, key string) (api.Location, error) {
 
 // getJSON gets target and decodes it into v.
 func (c *Client) getJSON(ctx context.Context, op, key, target string, v any) error {
-	cl := &call{op: op, key: key, req: request{method: http.MethodGet, target: target}}
+	cl := &call{op: op, key: key, near: key, req: request{method: http.MethodGet, target: target}}
 	resp, err := c.do(ctx, cl)
 	if err != nil {
 		return err

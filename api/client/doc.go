@@ -22,6 +22,26 @@
 // that knows itself to be the only writer of the key may simply call again. All others read the key first and then
 // write with IfMatch: a conditional write fails harmlessly if its first copy was done after all.
 //
+// # Transactions
+//
+// Transact carries out a transaction that is put together beforehand (NewTxn): conditions and operations on any keys, all
+// or nothing. Txn runs a function that reads and writes, and commits what it wrote if what it read still holds. Update
+// changes one key by what it holds. Transactions follow the same rules for repeating; where their outcome is unknown,
+// the cluster can be asked (TxnStatus, which Transact and Txn do themselves), and with ExactlyOnce it is not left unknown
+// while any majority lives. A value written by a transaction has the content type application/octet-stream.
+//
+// # Locks
+//
+// Lock waits for a lock and renews it; Lost tells that it may be somebody else's now. That is enough to keep work from
+// being done twice. Where a late write would do harm, the store itself has to refuse it: transactions with IfLock and the
+// lock's Token do nothing once the lock is lost. Where the data are all that is to be protected, Update and Txn need no lock.
+//
+// # Watches
+//
+// Watch tells what changes under a prefix, in order for each key, nothing twice and nothing left out. When a node fails or
+// stops the Watcher goes on at another one by itself. A cursor outlives the process: WatchFrom goes on behind it, as long as
+// nodes remember the changes since; ErrCursorTooOld says that they do not.
+//
 // # Errors
 //
 // Every failed call returns an *Error, which wraps the sentinels of package api (the common ones are repeated here)

@@ -13,9 +13,12 @@ import (
 var (
 	// ErrNotFound is returned when the key is absent.
 	ErrNotFound = api.ErrNotFound
-	// ErrConditionFailed is returned when IfMatch, IfExists, IfNoneMatch or IfAbsent does not hold. Nothing was done.
-	// An *api.ConditionError beside it carries the present version.
+	// ErrConditionFailed is returned when IfMatch, IfExists, IfNoneMatch or IfAbsent does not hold; an
+	// *api.ConditionError beside it carries the present version. It is returned as well when a transaction was refused;
+	// a *TxnFailedError beside it says why. Nothing was done.
 	ErrConditionFailed = api.ErrConditionFailed
+	// ErrConflict is returned when other writers of the same keys were faster until time was up. Nothing was done.
+	ErrConflict = api.ErrConflict
 	// ErrUnknownOutcome is returned when a write may or may not have been done, now or later.
 	ErrUnknownOutcome = api.ErrUnknownOutcome
 	// ErrUnavailable is returned when no node could be reached, or the key's partition has no majority. Nothing was done.
@@ -25,15 +28,19 @@ var (
 // ErrClosed is returned by calls on a client after Close. Nothing was done.
 var ErrClosed = errors.New("client is closed")
 
+// TxnFailedError says which conditions of a transaction were false, or which operation could not be done.
+type TxnFailedError = api.TxnFailedError
+
 // errMalformed is wrapped where a node's answer does not follow the contract.
 var errMalformed = errors.New("malformed answer")
 
 // Error is what a call failed with, in the end. It wraps the cause of the last attempt, and ErrUnknownOutcome if the
 // outcome is unknown.
 type Error struct {
-	Op       string      // "get", "put", "delete", "list", "cluster", "ring", "locate"
+	Op       string      // "get", "put", "delete", "list", "update", "transact", "txn", "txn status", "lock", "renew lock", "unlock", "lock state", "watch", "cluster", "ring", "locate"
 	Key      string      // the key, or empty
 	Node     string      // host:port asked last; empty if none was
+	Txn      string      // the transaction's id where a node told it: TxnStatus says what became of it
 	Attempts int         // how many times the request was tried
 	Outcome  api.Outcome // of a write; empty for a read
 	Err      error       // the cause

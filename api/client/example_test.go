@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ringkv/ringkv/api"
 	"github.com/ringkv/ringkv/api/client"
@@ -82,4 +83,79 @@ func ExampleClient_List() {
 	// Output:
 	// user/1: value of user/1
 	// user/2: value of user/2
+}
+
+// A transaction that needs no reading: it moves money, if there is enough of it, and books that once.
+func ExampleClient_Transact() {
+	cluster := clienttest.New(3)
+	defer cluster.Close()
+	c, _ := client.New(client.Config{Nodes: cluster.Addrs()})
+	defer func() { _ = c.Close() }()
+	ctx := context.Background()
+	_, _ = c.Put(ctx, "acct/1", []byte("150"))
+
+	pay := client.NewTxn(client.ExactlyOnce()).
+		IfAbsent("tx/9").
+		Add("acct/1", -100, client.AtLeast(0)).
+		Add("acct/2", 100).
+		Put("tx/9", []byte("paid"), client.TTL(24*time.Hour))
+
+	res, err := c.Transact(ctx, pay)
+	fmt.Printf("%s is left, %v\n", res.Results[0].Value, err)
+
+	_, err = c.Transact(ctx, pay)
+	var refused *client.TxnFailedError
+	if errors.As(err, &refused) {
+		fmt.Println(refused)
+	}
+	// Output:
+	// 50 is left, <nil>
+	// /if/0: key "tx/9" is at version 2
+}
+
+// A transaction that reads, thinks and writes. It is run again when somebody else has changed what it has read.
+func ExampleClient_Txn() {
+	cluster := clienttest.New(3)
+	defer cluster.Close()
+	c, _ := client.New(client.Config{Nodes: cluster.Addrs()})
+	defer func() { _ = c.Close() }()
+	ctx := context.Background()
+	_, _ = c.Put(ctx, "parcel/7", []byte("Hamburg"))
+
+	err := c.Txn(ctx, func(tx *client.Tx) error {
+		place, err := tx.Get(ctx, "parcel/7")
+		if err != nil {
+			return err
+		}
+		tx.Put("parcel/7", []byte("Bremen"))
+		tx.Delete("shelf/" + string(place) + "/7")
+		tx.Put("shelf/Bremen/7", nil)
+		return nil
+	}, client.ExactlyOnce())
+	fmt.Println(err)
+
+	item, _ := c.Get(ctx, "parcel/7")
+	fmt.Printf("%s\n", item.Value)
+	// Output:
+	// <nil>
+	// Bremen
+}
+
+func ExampleClient_Update() {
+	cluster := clienttest.New(3)
+	defer cluster.Close()
+	c, _ := client.New(client.Config{Nodes: cluster.Addrs()})
+	defer func() { _ = c.Close() }()
+	ctx := context.Background()
+
+	for _, guest := range []string{"Ada", "Grace"} {
+		_ = c.Update(ctx, "guests", func(old []byte) ([]byte, error) {
+			return append(old, guest+"\n"...), nil
+		})
+	}
+	item, _ := c.Get(ctx, "guests")
+	fmt.Printf("%s", item.Value)
+	// Output:
+	// Ada
+	// Grace
 }

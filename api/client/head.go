@@ -12,7 +12,7 @@ import (
 type response struct {
 	status int
 	etag, contentType, partition, ttlMs,
-	retryAfter string
+	retryAfter, replayed string
 	body []byte
 }
 
@@ -29,6 +29,8 @@ func (r *response) field(name string) *string {
 		return &r.ttlMs
 	case strings.EqualFold(name, api.HeaderRetryAfter):
 		return &r.retryAfter
+	case strings.EqualFold(name, api.HeaderIdempotencyReplayed):
+		return &r.replayed
 	default:
 		return nil
 	}
@@ -39,6 +41,7 @@ func responseFrom(hresp *http.Response) *response {
 	r := &response{status: hresp.StatusCode}
 	for _, name := range []string{
 		api.HeaderETag, api.HeaderContentType, api.HeaderPartition, api.HeaderTTLMs, api.HeaderRetryAfter,
+		api.HeaderIdempotencyReplayed,
 	} {
 		*r.field(name) = hresp.Header.Get(name)
 	}

@@ -33,7 +33,7 @@ func (c *Client) Get(ctx context.Context, key string, opts ...GetOption) (Item, 
 	for _, o := range opts {
 		o.forGet(&r)
 	}
-	cl := &call{op: "get", key: key, stale: r.stale, req: request{method: http.MethodGet, target: keyTarget(key)}}
+	cl := &call{op: "get", key: key, near: key, stale: r.stale, req: request{method: http.MethodGet, target: keyTarget(key)}}
 	if r.stale {
 		cl.req.target += "?" + api.QueryConsistency + "=" + string(api.Stale)
 	}
@@ -82,7 +82,7 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, opts ...PutO
 	for _, o := range opts {
 		o.forPut(&w)
 	}
-	cl := &call{op: "put", key: key, write: true, req: w.request(http.MethodPut, key, value)}
+	cl := &call{op: "put", key: key, near: key, write: true, req: w.request(http.MethodPut, key, value)}
 	resp, err := c.write(ctx, cl)
 	if err != nil {
 		return PutResult{}, err
@@ -101,7 +101,7 @@ func (c *Client) Delete(ctx context.Context, key string, opts ...DeleteOption) e
 	for _, o := range opts {
 		o.forDelete(&w)
 	}
-	_, err := c.write(ctx, &call{op: "delete", key: key, write: true, req: w.request(http.MethodDelete, key, nil)})
+	_, err := c.write(ctx, &call{op: "delete", key: key, near: key, write: true, req: w.request(http.MethodDelete, key, nil)})
 	return err
 }
 

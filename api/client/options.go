@@ -91,19 +91,25 @@ func tagList(versions []api.Version) string {
 	return strings.Join(tags, ", ")
 }
 
-type ttlOption struct{ ttl time.Duration }
+// Lifetime says how long a key lives. It is a PutOption, and fits a put of a transaction as well.
+type Lifetime struct {
+	ttl  time.Duration
+	keep bool
+}
 
 // TTL makes the key expire that long after the write: 1ms to 87600h. Not together with KeepTTL.
-func TTL(ttl time.Duration) PutOption { return ttlOption{ttl} }
+func TTL(ttl time.Duration) Lifetime { return Lifetime{ttl: ttl} }
 
-func (o ttlOption) forPut(w *writing) { w.setQuery(api.QueryTTL, o.ttl.String()) }
+// KeepTTL leaves the key's time to live as it is; a put without it or TTL makes the key live for ever.
+func KeepTTL() Lifetime { return Lifetime{keep: true} }
 
-type keepTTLOption struct{}
-
-// KeepTTL leaves the key's time to live as it is; a Put without it or TTL makes the key live for ever.
-func KeepTTL() PutOption { return keepTTLOption{} }
-
-func (keepTTLOption) forPut(w *writing) { w.setQuery(api.QueryKeepTTL, "true") }
+func (o Lifetime) forPut(w *writing) {
+	if o.keep {
+		w.setQuery(api.QueryKeepTTL, "true")
+	} else {
+		w.setQuery(api.QueryTTL, o.ttl.String())
+	}
+}
 
 type contentTypeOption struct{ mediaType string }
 

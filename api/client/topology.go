@@ -92,10 +92,10 @@ func (c *Client) route(cl *call) route {
 	}
 	turn := int(c.turn.Add(1))
 	r := route{nodes: t.nodes, turn: turn}
-	if t.ring == nil || cl.key == "" {
+	if t.ring == nil || cl.near == "" {
 		return r
 	}
-	p := t.ring.Partition([]byte(cl.key))
+	p := t.ring.Partition([]byte(cl.near))
 	if replicas := t.replicas[p]; cl.stale && len(replicas) > 0 {
 		i := turn % len(replicas)
 		r.first = replicas[i : i+1]

@@ -10,6 +10,8 @@ import (
 
 	"github.com/ringkv/ringkv/api"
 	"github.com/ringkv/ringkv/api/server"
+	"github.com/ringkv/ringkv/storage"
+	"github.com/ringkv/ringkv/txn"
 )
 
 // stubStore answers at once, so that a benchmark sees the server alone.
@@ -43,8 +45,26 @@ func (*body) Close() error { return nil }
 
 func benchServer(b *testing.B) *server.Server {
 	item := server.Item{Value: make([]byte, 256), ContentType: api.TypeOctetStream, Version: 123456789, Partition: 42}
-	return newServer(b, server.Config{}, &stubStore{fakeStore: newFakeStore(), item: item})
+	out := &txn.Outcome{
+		ID: "04g2o0r1c6tq3v5h8k9m", Decision: storage.DecideThen, Protocol: storage.Auto, Participants: []storage.PartitionID{12, 88}, Attempts: 1,
+		Results: []storage.OpResult{
+			{Kind: storage.OpPut, Key: []byte("key-0000001234567"), Exists: true, Version: 123456789},
+			{Kind: storage.OpPut, Key: []byte("key-0000001234568"), Exists: true, Version: 123456789},
+		},
+	}
+	return newServer(b, server.Config{}, &stubStore{fakeStore: newFakeStore(), item: item}, server.WithTransactor(stubTxns{out}))
 }
+
+// stubTxns answers at once.
+type stubTxns struct{ out *txn.Outcome }
+
+func (s stubTxns) Transact(context.Context, *txn.Request) (*txn.Outcome, error) { return s.out, nil }
+
+func (stubTxns) TxnStatus(context.Context, string) (txn.Status, error) {
+	return txn.StatusCommitted, nil
+}
+
+func (stubTxns) TxnCounts() txn.Counts { return txn.Counts{} }
 
 func benchmark(b *testing.B, r *http.Request, reset func(), want int) {
 	s := benchServer(b)
@@ -80,6 +100,19 @@ func BenchmarkPut(b *testing.B) {
 		Method: "PUT", URL: &url.URL{Path: "/v1/kv/key-0000001234567"}, Header: http.Header{}, Body: in, ContentLength: int64(len(value)),
 	}
 	benchmark(b, r, func() { in.Reset(value) }, http.StatusOK)
+}
+
+// BenchmarkTxn writes two keys of 256 bytes under version conditions.
+func BenchmarkTxn(b *testing.B) {
+	request := api.Txn{}
+	for _, key := range []string{"key-0000001234567", "key-0000001234568"} {
+		request.If = append(request.If, api.TxnCondition{Test: api.TestVersion, Key: []byte(key), Version: 123456789})
+		request.Then = append(request.Then, api.TxnOp{Kind: api.OpPut, Key: []byte(key), Value: bytes.Repeat([]byte("v"), 256)})
+	}
+	text := request.AppendJSON(nil)
+	in := &body{}
+	r := &http.Request{Method: "POST", URL: &url.URL{Path: api.PathTxn}, Header: http.Header{}, Body: in, ContentLength: int64(len(text))}
+	benchmark(b, r, func() { in.Reset(text) }, http.StatusOK)
 }
 
 // BenchmarkGetOverTCP is the whole way through net/http, client's side included.

@@ -13,7 +13,8 @@ type statsCollector struct {
 	role, term, commit, applied, lag, keys, bytes *prometheus.Desc
 	leaders, replicas, epoch, members             *prometheus.Desc
 	fsync, apply                                  *prometheus.Desc
-	engineDisk, logDisk, diskFree                 *prometheus.Desc
+	engineDisk, logDisk, diskFree, diskFullness   *prometheus.Desc
+	scrubPasses, scrubEnd, refilled, damaged      *prometheus.Desc
 }
 
 func newStatsCollector(store Store) *statsCollector {
@@ -21,23 +22,28 @@ func newStatsCollector(store Store) *statsCollector {
 		return prometheus.NewDesc("ringkv_"+name, help, labels, nil)
 	}
 	return &statsCollector{
-		store:      store,
-		role:       desc("partition_role", "1 for the role that this node's replica has.", "partition", "role"),
-		term:       desc("partition_term", "Raft term.", "partition"),
-		commit:     desc("partition_commit_index", "Last log index known to be committed.", "partition"),
-		applied:    desc("partition_applied_index", "Last log index applied.", "partition"),
-		lag:        desc("partition_lag_entries", "On a leader how far its slowest replica is behind, else how far this one is.", "partition"),
-		keys:       desc("partition_keys", "Live keys.", "partition"),
-		bytes:      desc("partition_bytes", "Bytes of live keys and their values.", "partition"),
-		leaders:    desc("leaders", "Partitions that this node leads."),
-		replicas:   desc("replicas", "Replicas that this node holds."),
-		epoch:      desc("metadata_epoch", "Epoch of the cluster metadata that this node knows."),
-		members:    desc("gossip_members", "Members by what gossip believes of them.", "state"),
-		fsync:      desc("raftlog_fsync_seconds", "Time of the raft log's fsyncs."),
-		apply:      desc("apply_seconds", "Time to apply a batch of committed entries, the engine's commit included."),
-		engineDisk: desc("engine_disk_bytes", "Bytes that the storage engine occupies on disk."),
-		logDisk:    desc("raftlog_disk_bytes", "Bytes that the raft log occupies on disk."),
-		diskFree:   desc("disk_free_bytes", "Bytes free on the data directory's file system."),
+		store:        store,
+		role:         desc("partition_role", "1 for the role that this node's replica has.", "partition", "role"),
+		term:         desc("partition_term", "Raft term.", "partition"),
+		commit:       desc("partition_commit_index", "Last log index known to be committed.", "partition"),
+		applied:      desc("partition_applied_index", "Last log index applied.", "partition"),
+		lag:          desc("partition_lag_entries", "On a leader how far its slowest replica is behind, else how far this one is.", "partition"),
+		keys:         desc("partition_keys", "Live keys.", "partition"),
+		bytes:        desc("partition_bytes", "Bytes of live keys and their values.", "partition"),
+		leaders:      desc("leaders", "Partitions that this node leads."),
+		replicas:     desc("replicas", "Replicas that this node holds."),
+		epoch:        desc("metadata_epoch", "Epoch of the cluster metadata that this node knows."),
+		members:      desc("gossip_members", "Members by what gossip believes of them.", "state"),
+		fsync:        desc("raftlog_fsync_seconds", "Time of the raft log's fsyncs."),
+		apply:        desc("apply_seconds", "Time to apply a batch of committed entries, the engine's commit included."),
+		engineDisk:   desc("engine_disk_bytes", "Bytes that the storage engine occupies on disk."),
+		logDisk:      desc("raftlog_disk_bytes", "Bytes that the raft log occupies on disk."),
+		diskFree:     desc("disk_free_bytes", "Bytes free on the data directory's file system."),
+		scrubPasses:  desc("scrub_passes_total", "Passes over everything on disk since the start."),
+		scrubEnd:     desc("scrub_last_end_seconds", "When the last pass ended, in Unix time; 0 before the first."),
+		refilled:     desc("refilled_replicas_total", "Replicas that were replaced from the others because they were damaged on disk."),
+		damaged:      desc("damaged_replicas", "Replicas that are damaged on disk and not mended yet: look into the log if it stays above 0."),
+		diskFullness: desc("disk_fullness", "0 while there is room; 1: the node leads nothing, puts are refused where too few replicas have room; 2: all puts are refused; 3: all writes."),
 	}
 }
 
@@ -45,7 +51,8 @@ func newStatsCollector(store Store) *statsCollector {
 func (c *statsCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.role, c.term, c.commit, c.applied, c.lag, c.keys, c.bytes, c.leaders, c.replicas, c.epoch, c.members,
-		c.fsync, c.apply, c.engineDisk, c.logDisk, c.diskFree,
+		c.fsync, c.apply, c.engineDisk, c.logDisk, c.diskFree, c.diskFullness,
+		c.scrubPasses, c.scrubEnd, c.refilled, c.damaged,
 	} {
 		ch <- d
 	}
@@ -72,6 +79,15 @@ func (c *statsCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(ch, c.engineDisk, float64(stats.EngineDiskBytes))
 	gauge(ch, c.logDisk, float64(stats.LogDiskBytes))
 	gauge(ch, c.diskFree, float64(stats.DiskFreeBytes))
+	gauge(ch, c.diskFullness, float64(stats.DiskFullness))
+	counter(ch, c.scrubPasses, float64(stats.ScrubPasses))
+	counter(ch, c.refilled, float64(stats.ScrubRefilled))
+	gauge(ch, c.damaged, float64(stats.ScrubDamaged))
+	end := 0.0
+	if !stats.ScrubLastEnd.IsZero() {
+		end = float64(stats.ScrubLastEnd.Unix())
+	}
+	gauge(ch, c.scrubEnd, end)
 }
 
 func (c *statsCollector) partition(ch chan<- prometheus.Metric, p *PartitionStats) {
@@ -87,6 +103,10 @@ func (c *statsCollector) partition(ch chan<- prometheus.Metric, p *PartitionStat
 
 func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, value float64, labels ...string) {
 	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+func counter(ch chan<- prometheus.Metric, d *prometheus.Desc, value float64) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value)
 }
 
 // histogram sends l; nothing if it was never set up.

@@ -19,6 +19,7 @@ const fakePartition ring.PartitionID = 12
 
 // fakeStore is a Store in memory. It has no clock: a TTL stays what it was set to.
 type fakeStore struct {
+	fakeLocks
 	before func(ctx context.Context, op string) error // if set, runs first; its error is the answer
 
 	mu       sync.Mutex // guards what follows
@@ -151,7 +152,8 @@ func (f *fakeStore) Stats() server.Stats {
 		Fsync: server.Latency{
 			Bounds: []time.Duration{time.Millisecond, 10 * time.Millisecond}, Counts: []uint64{5, 2, 1}, Sum: 50 * time.Millisecond,
 		},
-		EngineDiskBytes: 1000, LogDiskBytes: 2000, DiskFreeBytes: 3000,
+		EngineDiskBytes: 1000, LogDiskBytes: 2000, DiskFreeBytes: 3000, DiskFullness: 2,
+		ScrubPasses: 6, ScrubLastEnd: time.Unix(1700000000, 0), ScrubRefilled: 4, ScrubDamaged: 3,
 	}
 }
 

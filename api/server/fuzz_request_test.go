@@ -27,6 +27,10 @@ func FuzzRequest(f *testing.F) {
 		"POST /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\n",
 		"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
 		"GET /v1/kv/../../x HTTP/1.0\r\n\r\n",
+		"POST /v1/txn HTTP/1.1\r\nHost: x\r\nContent-Length: 35\r\nIdempotency-Key: i\r\n\r\n{\"then\":[{\"op\":\"delete\",\"key\":\"a\"}]}",
+		"POST /v1/txn?x=1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+		"GET /v1/txn/t1 HTTP/1.1\r\nHost: x\r\n\r\n",
+		"HEAD /v1/txn/a/../b HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -37,12 +41,16 @@ func FuzzRequest(f *testing.F) {
 		}
 		store := newFakeStore()
 		store.items["a"] = server.Item{Key: []byte("a"), Value: []byte("value"), Version: 1}
-		s := newServer(t, server.Config{MaxValueBytes: 1 << 10}, store)
+		txns := &fakeTxns{}
+		s := newServer(t, server.Config{MaxValueBytes: 1 << 10}, store, server.WithTransactor(txns))
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
 		checkAnswer(t, r, w)
 		if changed := store.revision != 0; changed != (w.Code/100 == 2 && (r.Method == "PUT" || r.Method == "DELETE")) {
 			t.Errorf("status %d, store changed: %v", w.Code, changed)
+		}
+		if ran := len(txns.requests) != 0; ran != (r.Method == "POST" && w.Code == 200) {
+			t.Errorf("status %d, transaction run: %v", w.Code, ran)
 		}
 	})
 }

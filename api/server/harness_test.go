@@ -14,9 +14,9 @@ import (
 )
 
 // newServer returns a Server on store with defaults for what cfg leaves open.
-func newServer(t testing.TB, cfg server.Config, store server.Store) *server.Server {
+func newServer(t testing.TB, cfg server.Config, store server.Store, options ...server.Option) *server.Server {
 	t.Helper()
-	s, err := server.New(cfg, store)
+	s, err := server.New(cfg, store, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func problem(t testing.TB, method string, w *httptest.ResponseRecorder) *api.Pro
 	if (p.Outcome != "") != wantOutcome {
 		t.Errorf("%s %d: outcome %q", method, w.Code, p.Outcome)
 	}
-	if (w.Code == http.StatusServiceUnavailable) != (w.Header().Get("Retry-After") != "") {
+	if (w.Code == http.StatusServiceUnavailable || w.Code == http.StatusTooManyRequests || p.Code == api.CodeIdempotencyInFlight) != (w.Header().Get("Retry-After") != "") {
 		t.Errorf("%d with Retry-After %q", w.Code, w.Header().Get("Retry-After"))
 	}
 	return &p

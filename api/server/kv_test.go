@@ -210,7 +210,7 @@ func TestRefusals(t *testing.T) {
 		{"locate too long", call{method: "GET", target: "/v1/ring/locate?key=" + long}, 413, api.CodeTooLarge, "query parameter key", 1024, 1025},
 		{"ring with a parameter", call{method: "GET", target: "/v1/ring?x=1"}, 400, api.CodeInvalid, `query parameter "x"`, 0, 0},
 		{"no route", call{method: "GET", target: "/v2/kv/a"}, 404, api.CodeNoRoute, "", 0, 0},
-		{"no route, write", call{method: "POST", target: "/v1/txn"}, 404, api.CodeNoRoute, "", 0, 0},
+		{"no route, write", call{method: "POST", target: "/v1/nothing"}, 404, api.CodeNoRoute, "", 0, 0},
 		{"root", call{method: "GET", target: "/"}, 404, api.CodeNoRoute, "", 0, 0},
 		{"prefix of a route", call{method: "GET", target: "/v1/kvx"}, 404, api.CodeNoRoute, "", 0, 0},
 		{"escaped slash is no route", call{method: "GET", target: "/v1/kv%2Fa"}, 404, api.CodeNoRoute, "", 0, 0},

@@ -51,9 +51,9 @@ func (l *pipeListener) dial() net.Conn {
 }
 
 // bubble runs fn beside a served Server whose time is synctest's.
-func bubble(t *testing.T, cfg server.Config, store server.Store, fn func(t *testing.T, s *server.Server, l *pipeListener)) {
+func bubble(t *testing.T, cfg server.Config, store server.Store, fn func(t *testing.T, s *server.Server, l *pipeListener), options ...server.Option) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, cfg, store)
+		s := newServer(t, cfg, store, options...)
 		l := newPipeListener()
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()

@@ -21,6 +21,8 @@ type metrics struct {
 	conns    prometheus.Gauge
 	panics   prometheus.Counter
 	unrouted *routeMetrics
+	txns     *txnMetrics
+	locks    *lockMetrics
 }
 
 func newMetrics(store Store) *metrics {
@@ -37,9 +39,13 @@ func newMetrics(store Store) *metrics {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "ringkv_http_in_flight", Help: "Requests being answered."}),
 		conns:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "ringkv_http_connections", Help: "Open client connections."}),
 		panics:   prometheus.NewCounter(prometheus.CounterOpts{Name: "ringkv_http_panics_total", Help: "Handlers that panicked."}),
+		txns:     newTxnMetrics(),
+		locks:    newLockMetrics(),
 	}
 	m.registry.MustRegister(m.requests, m.seconds, m.inFlight, m.conns, m.panics, newStatsCollector(store),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.txns.collectors()...)
+	m.registry.MustRegister(m.locks.collectors()...)
 	m.unrouted = m.route("any", "none")
 	return m
 }

@@ -64,6 +64,11 @@ func TestMetrics(t *testing.T) {
 		`ringkv_engine_disk_bytes`:                           "1000",
 		`ringkv_raftlog_disk_bytes`:                          "2000",
 		`ringkv_disk_free_bytes`:                             "3000",
+		`ringkv_disk_fullness`:                               "2",
+		`ringkv_scrub_passes_total`:                          "6",
+		`ringkv_scrub_last_end_seconds`:                      "1.7e+09",
+		`ringkv_refilled_replicas_total`:                     "4",
+		`ringkv_damaged_replicas`:                            "3",
 		`ringkv_apply_seconds_count`:                         "", // the fake leaves that histogram out
 	}
 	for name, value := range want {

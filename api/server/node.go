@@ -114,7 +114,8 @@ func (s nodeStore) Stats() Stats {
 	out := Stats{
 		GossipAlive: st.Alive, GossipDead: st.Dead, Epoch: uint64(st.Epoch),
 		Fsync: Latency(st.Fsync), Apply: Latency(st.Apply),
-		EngineDiskBytes: st.EngineDisk, LogDiskBytes: st.LogDisk, DiskFreeBytes: st.DiskFree,
+		EngineDiskBytes: st.EngineDisk, LogDiskBytes: st.LogDisk, DiskFreeBytes: st.DiskFree, DiskFullness: uint8(st.DiskSpace),
+		ScrubPasses: st.Scrub.Passes, ScrubLastEnd: st.Scrub.LastEnd, ScrubRefilled: st.Scrub.Refilled, ScrubDamaged: st.Scrub.Damaged,
 	}
 	for _, g := range st.Groups {
 		if g.Partition == storage.MetaPartition {
@@ -140,6 +141,7 @@ func nodeError(err error) error {
 	for _, m := range []struct{ from, to error }{
 		{cluster.ErrUnknownOutcome, api.ErrUnknownOutcome},
 		{cluster.ErrOverloaded, api.ErrOverloaded},
+		{cluster.ErrLocked, api.ErrOverloaded},
 		{cluster.ErrDiskFull, api.ErrDiskFull},
 		{cluster.ErrNotMember, api.ErrNotReady},
 		{cluster.ErrClosed, api.ErrUnavailable},

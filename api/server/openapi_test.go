@@ -113,12 +113,16 @@ func TestCursorExample(t *testing.T) {
 func TestExamples(t *testing.T) {
 	doc := document(t)
 	types := map[string]func() any{
-		"GET /v1/kv":          func() any { return new(api.ListPage) },
-		"GET /v1/cluster":     func() any { return new(api.Cluster) },
-		"GET /v1/ring":        func() any { return new(api.Ring) },
-		"GET /v1/ring/locate": func() any { return new(api.Location) },
-		"GET /healthz":        func() any { return new(struct{ Status string }) },
-		"GET /readyz":         func() any { return new(struct{ Status string }) },
+		"GET /v1/kv":           func() any { return new(api.ListPage) },
+		"GET /v1/cluster":      func() any { return new(api.Cluster) },
+		"GET /v1/ring":         func() any { return new(api.Ring) },
+		"GET /v1/ring/locate":  func() any { return new(api.Location) },
+		"POST /v1/txn":         func() any { return new(api.TxnResult) },
+		"GET /v1/txn/{id}":     func() any { return new(api.TxnStatus) },
+		"GET /v1/locks/{name}": func() any { return new(api.Lock) }, "POST /v1/locks/{name}": func() any { return new(api.Lock) },
+		"PUT /v1/locks/{name}": func() any { return new(api.Lock) },
+		"GET /healthz":         func() any { return new(struct{ Status string }) },
+		"GET /readyz":          func() any { return new(struct{ Status string }) },
 	}
 	checked := 0
 	operations(t, doc, func(name string, op object) {
@@ -145,6 +149,19 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// TestTxnExample checks that the example of a transaction is one.
+func TestTxnExample(t *testing.T) {
+	post := resolve(t, document(t), object{"$ref": "#/paths"})[api.PathTxn].(object)["post"].(object)
+	example := post["requestBody"].(object)["content"].(object)[api.TypeJSON].(object)["example"]
+	text, err := json.Marshal(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.DecodeTxn(text, 0); err != nil {
+		t.Errorf("%s: %v", text, err)
+	}
+}
+
 func decodeExample(t *testing.T, where string, example, into any) {
 	t.Helper()
 	text, err := json.Marshal(example)
@@ -163,7 +180,7 @@ func checkProblemExample(t *testing.T, where, status string, example any) {
 	var p api.Problem
 	decodeExample(t, where, example, &p)
 	method, _, _ := strings.Cut(where, " ")
-	want := api.NewProblem(p.Code.Sentinel(), method == "PUT" || method == "DELETE")
+	want := api.NewProblem(p.Code.Sentinel(), method == "PUT" || method == "DELETE" || method == "POST")
 	if strconv.Itoa(p.Status) != status || p.Status != want.Status || p.Type != want.Type || p.Title != want.Title ||
 		p.Retryable != want.Retryable || p.Outcome != want.Outcome || p.Detail == "" {
 		t.Errorf("%s: example %+v, the server would say %+v", where, p, *want)

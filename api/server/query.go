@@ -24,6 +24,8 @@ var (
 	putParams    = paramNames{api.QueryTTL, api.QueryKeepTTL}
 	listParams   = paramNames{api.QueryPrefix, api.QueryStart, api.QueryEnd, api.QueryLimit, api.QueryCursor, api.QueryKeysOnly}
 	locateParams = paramNames{api.QueryKey}
+	watchParams  = paramNames{api.QueryPrefix}
+	lockParams   = paramNames{api.QueryToken}
 )
 
 // query holds the parameters of one request: values[i] belongs to names[i], "" if absent or empty.

@@ -16,14 +16,17 @@ import (
 
 func newFixedHeaders() fixedHeaders {
 	return fixedHeaders{
-		noSniff:    []string{"nosniff"},
-		sandbox:    []string{"sandbox"},
-		noStore:    []string{"no-store"},
-		json:       []string{api.TypeJSON},
-		ndjson:     []string{api.TypeNDJSON},
-		problem:    []string{api.TypeProblem},
-		yaml:       []string{api.TypeYAML},
-		retryAfter: []string{"1"}, // seconds; an election takes about one
+		noSniff: []string{"nosniff"},
+		sandbox: []string{"sandbox"},
+		noStore: []string{"no-store"},
+		json:    []string{api.TypeJSON},
+		ndjson:  []string{api.TypeNDJSON},
+		problem: []string{api.TypeProblem},
+		yaml:    []string{api.TypeYAML},
+
+		eventStream: []string{api.TypeEventStream},
+		retryAfter:  []string{"1"}, // seconds; an election takes about one
+		yes:         []string{"true"},
 	}
 }
 
@@ -125,7 +128,7 @@ func (s *Server) failPanic(c echo.Context, reason any) any {
 
 func (s *Server) writeProblem(c echo.Context, p *api.Problem) {
 	h := c.Response().Header()
-	if p.Status == http.StatusServiceUnavailable {
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests || p.Code == api.CodeIdempotencyInFlight {
 		h[api.HeaderRetryAfter] = s.fixed.retryAfter
 	}
 	if p.Version != nil && *p.Version != 0 {

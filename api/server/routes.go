@@ -30,7 +30,7 @@ func (s *Server) Routes() []string {
 
 // routes is the table of everything that is served. A group of routes with its own file adds its own slice here.
 func (s *Server) routes() []route {
-	return slices.Concat(s.kvRoutes(), s.clusterRoutes(), s.operationRoutes())
+	return slices.Concat(s.kvRoutes(), s.txnRoutes(), s.watchRoutes(), s.lockRoutes(), s.clusterRoutes(), s.operationRoutes())
 }
 
 // read returns the GET and the HEAD route of path.

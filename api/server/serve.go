@@ -53,6 +53,7 @@ func (s *Server) Serve(l net.Listener) error {
 // cuts them, cancels what they wait for, and returns ctx's cause. It returns after the last connection's goroutine in
 // any case, provided that the Store honours its contexts. A second call only waits.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.unwatch()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = context.Cause(ctx)

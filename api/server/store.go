@@ -26,6 +26,8 @@ type Store interface {
 	// Errors: as Get.
 	List(ctx context.Context, q ListQuery) (ListResult, error)
 
+	Locker
+
 	Cluster(ctx context.Context) (api.Cluster, error)
 	Ring(ctx context.Context) (api.Ring, error)
 	Locate(key []byte) (api.Location, error)
@@ -109,6 +111,11 @@ type Stats struct {
 	EngineDiskBytes int64
 	LogDiskBytes    int64
 	DiskFreeBytes   int64 // of the file system under the data directory
+	ScrubPasses     uint64
+	ScrubLastEnd    time.Time // zero before the first
+	ScrubRefilled   uint64    // replicas replaced because of damage
+	ScrubDamaged    int       // replicas damaged now
+	DiskFullness    uint8     // 0: room; 1: puts refused where too few replicas have room; 2: all puts; 3: all writes
 }
 
 // PartitionStats is one replica.

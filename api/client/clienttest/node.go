@@ -1,7 +1,9 @@
 // Package clienttest is a stand-in for a cluster: nodes that speak the HTTP API from one map in memory, on loopback.
 //
 // It is for tests of programs that use package client. It owns no more of the contract than clients can see: single
-// keys, listings, the ring and the cluster. It does not expire keys by itself, keeps nothing, and is not fast.
+// keys, listings, transactions (one after another), locks (without order and
+// time), watches, the ring and the cluster. It does not expire
+// keys by itself, keeps nothing, and is not fast.
 package clienttest
 
 import (
@@ -27,6 +29,9 @@ type Cluster struct {
 	mu       sync.Mutex // guards what follows
 	revision api.Version
 	items    map[string]item
+	txns     txns
+	locks    locks
+	watches  watches
 	leaders  []int // index into Nodes, by partition
 	epoch    uint64
 }
@@ -57,6 +62,9 @@ func New(n int) *Cluster {
 		panic(err) // Partitions is a power of two
 	}
 	c := &Cluster{hash: hash, items: make(map[string]item), leaders: make([]int, Partitions), epoch: 1}
+	c.txns = txns{states: make(map[string]api.TxnState), tokens: make(map[string]answered)}
+	c.locks = locks{held: make(map[string]api.Lock), freed: make(chan struct{})}
+	c.watches = newWatches()
 	for i := range n {
 		node := &Node{Name: "n" + strconv.Itoa(i+1), cluster: c}
 		node.Server = httptest.NewServer(node)
@@ -71,13 +79,14 @@ func New(n int) *Cluster {
 // NewHandler returns a cluster of one node that listens nowhere, for a server of the caller's that is reached at addr.
 func NewHandler(addr string) http.Handler {
 	c := New(1)
-	c.Close()
+	c.Nodes[0].Close()
 	c.Nodes[0].Server = &httptest.Server{URL: "http://" + addr}
 	return c.Nodes[0]
 }
 
 // Close stops all nodes.
 func (c *Cluster) Close() {
+	close(c.watches.closing)
 	for _, n := range c.Nodes {
 		n.Close()
 	}
@@ -137,5 +146,9 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if intercept != nil && intercept(w, r) {
 		return
 	}
-	n.route(w, r)
+	n.Answer(w, r)
 }
+
+// Answer answers r as the cluster does, past the function that Intercept was given: which may call it, and then spoil
+// the answer.
+func (n *Node) Answer(w http.ResponseWriter, r *http.Request) { n.route(w, r) }

@@ -21,6 +21,14 @@ func (n *Node) route(w http.ResponseWriter, r *http.Request) {
 		n.serveKey(w, r, escaped)
 	case path == api.PathKV:
 		n.serveList(w, r)
+	case path == api.PathTxn && r.Method == http.MethodPost:
+		n.serveTxn(w, r)
+	case strings.HasPrefix(path, api.PathTxn+"/"):
+		n.serveTxnStatus(w, r, path[len(api.PathTxn)+1:])
+	case strings.HasPrefix(path, api.PathLocks+"/"):
+		n.serveLock(w, r, path[len(api.PathLocks)+1:])
+	case path == api.PathWatch:
+		n.serveWatch(w, r)
 	case path == api.PathRing:
 		n.serveRing(w, r)
 	case path == api.PathRingLocate:
@@ -36,7 +44,7 @@ func (n *Node) route(w http.ResponseWriter, r *http.Request) {
 
 // WriteProblem answers r with err as a problem document.
 func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
-	p := api.NewProblem(err, r.Method == http.MethodPut || r.Method == http.MethodDelete)
+	p := api.NewProblem(err, r.Method != http.MethodGet)
 	w.Header()[api.HeaderContentType] = []string{api.TypeProblem}
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p)
@@ -109,6 +117,7 @@ func (n *Node) servePut(w http.ResponseWriter, r *http.Request, key string) {
 	}
 	c.revision++
 	c.items[key] = item{value: value, contentType: contentType, version: c.revision, ttl: ttl}
+	c.tell(api.EventPut, key, value, c.revision, "")
 	w.Header().Set(api.HeaderETag, c.revision.ETag())
 	if exists {
 		w.WriteHeader(http.StatusOK)
@@ -136,8 +145,12 @@ func (n *Node) serveDelete(w http.ResponseWriter, r *http.Request, key string) {
 		WriteProblem(w, r, err)
 		return
 	}
+	_, existed := c.items[key]
 	delete(c.items, key)
 	c.revision++
+	if existed {
+		c.tell(api.EventDelete, key, nil, c.revision, "")
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
