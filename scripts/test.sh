@@ -8,4 +8,4 @@ if [ $# -eq 0 ]; then
 fi
 go vet "$@"
 # No cached results: the system tests build the binary that they run, which the cache does not know.
-go test -race -count=1 -timeout "${TEST_TIMEOUT:-15m}" "$@"
+go test -race -count=1 -timeout "${TEST_TIMEOUT:-25m}" "$@"

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +16,9 @@ import (
 // benchFlags are the flags of bench.
 type benchFlags struct {
 	target
-	workload   string
+	workloads  []string
+	protocol   string
+	once       bool
 	load       loadConfig
 	serverPIDs []int
 	anyNode    bool
@@ -31,26 +33,33 @@ type benchFlags struct {
 const benchLong = `Load a cluster from this machine and measure it: each client sends its next request when the last is answered.
 
 Workloads:
-  put   overwrite random keys
-  get   read random keys, after writing them all
-  mix   half of each, likewise
+  put      overwrite random keys
+  get      read random keys, after writing them all
+  mix      half of each, likewise
+  txn1     move 1 between two numbers of one partition: a transaction of two bounded adds
+  txn-add  the same between two partitions
+  txn2     read two keys of two partitions, and write both in a transaction if they are unchanged; else begin again
+  lock     take a lock and give it back; with --hot 1 all clients wait for one, and the hand-over is measured
+
+Several workloads run one after another and are compared: "ringkv bench put txn1 txn-add --clients 1" shows what a
+transaction takes more than a put. --hot 2 has all clients work on two keys.
 
 Throughput and latency are those of the measured time after the warm-up; failed requests count as errors, by kind, and
 not as operations. With --server-pids the processes' CPU time per operation and memory are reported too (Linux).
 
---local starts three nodes as processes of this binary, waits until they share all partitions, runs every workload, and
-reports what an idle cluster costs.`
+--local starts three nodes as processes of this binary, waits until they share all partitions, runs the workloads (put,
+get and mix if none is named), and reports what an idle cluster costs.`
 
 func (a *app) benchCommand() *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
-		Use:     "bench [put|get|mix]",
-		Short:   "Measure throughput and latency",
-		Long:    benchLong,
-		Example: examples("ringkv bench --local", "ringkv bench put --clients 64 --value-size 256 --duration 30s", "ringkv bench get --json"),
-		Args:    usageArgs(cobra.MaximumNArgs(1)),
+		Use:   "bench [WORKLOAD…]",
+		Short: "Measure throughput and latency",
+		Long:  benchLong,
+		Example: examples("ringkv bench --local", "ringkv bench put --clients 64 --value-size 256 --duration 30s", "ringkv bench get --json",
+			"ringkv bench put txn1 txn2 txn-add --clients 1", "ringkv bench txn-add --hot 2"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.finish(cmd, args); err != nil {
+			if err := f.finish(args); err != nil {
 				return usageError(cmd, err)
 			}
 			if f.local {
@@ -61,10 +70,13 @@ func (a *app) benchCommand() *cobra.Command {
 	}
 	f.nodeFlag(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.workload, "workload", "", "put, get or mix (default put; with --local all of them)")
+	fs.StringSliceVar(&f.workloads, "workload", nil, "the workloads, if not given as arguments (default put; with --local put, get and mix)")
 	fs.IntVar(&f.load.clients, "clients", 64, "requests under way at a time")
 	fs.IntVar(&f.load.valueBytes, "value-size", 256, "bytes of each value")
 	fs.IntVar(&f.load.keys, "keys", 100_000, "different keys")
+	fs.IntVar(&f.load.hot, "hot", 0, "all clients on so few keys, in place of --keys")
+	fs.StringVar(&f.protocol, "protocol", "", "of transactions: auto, 2pc or 3pc (default auto)")
+	fs.BoolVar(&f.once, "exactly-once", false, "give each transaction an idempotency key")
 	fs.DurationVar(&f.load.duration, "duration", 10*time.Second, "how long to measure")
 	fs.DurationVar(&f.load.warmup, "warmup", 2*time.Second, "how long to run before that")
 	fs.IntSliceVar(&f.serverPIDs, "server-pids", nil, "process ids of the nodes, to account their CPU and memory")
@@ -73,45 +85,91 @@ func (a *app) benchCommand() *cobra.Command {
 	fs.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
 	fs.BoolVar(&f.local, "local", false, "start three nodes on this machine and measure those")
 	fs.StringVar(&f.dir, "dir", "", "with --local: directory for the data, kept (default: a temporary one)")
+	fileFlags(cmd, "dir")
 	fs.DurationVar(&f.idleFor, "idle", 5*time.Second, "with --local: how long to watch the idle nodes")
 	return cmd
 }
 
-// finish checks f and brings in the positional argument.
-func (f *benchFlags) finish(cmd *cobra.Command, args []string) error {
-	if len(args) == 1 {
-		if cmd.Flags().Changed("workload") && f.workload != args[0] {
-			return errors.New("the workload is given twice")
+// finish checks f and brings in the positional arguments.
+func (f *benchFlags) finish(args []string) error {
+	switch {
+	case len(args) > 0 && len(f.workloads) > 0:
+		return errors.New("the workload is given twice")
+	case len(args) > 0:
+		f.workloads = args
+	case len(f.workloads) == 0 && f.local:
+		f.workloads = []string{workloadPut, workloadGet, workloadMix}
+	case len(f.workloads) == 0:
+		f.workloads = []string{workloadPut}
+	}
+	for _, name := range f.workloads {
+		w, err := findWorkload(name)
+		if err == nil {
+			err = checkHot(f.load.hot, w)
 		}
-		f.workload = args[0]
-	}
-	if f.workload == "" && !f.local {
-		f.workload = workloadPut
-	}
-	if f.workload != "" && !isWorkload(f.workload) {
-		return fmt.Errorf("workload %q: want put, get or mix", f.workload)
+		if err != nil {
+			return err
+		}
 	}
 	if f.local && (len(f.nodes) > 0 || len(f.serverPIDs) > 0) {
 		return errors.New("--local excludes --node and --server-pids")
 	}
+	if _, err := f.txnOptions(); err != nil {
+		return err
+	}
 	return f.load.validate()
 }
 
-// bench runs one workload against a running cluster and prints the result.
-func (a *app) bench(ctx context.Context, f *benchFlags) error {
-	result, err := a.measure(ctx, f, f.workload, f.addrs(a), f.serverPIDs)
-	if err != nil {
-		return err
+// txnOptions turns the flags into the client's.
+func (f *benchFlags) txnOptions() ([]client.TxnOption, error) {
+	opts, err := protocolOption(f.protocol)
+	if f.once {
+		opts = append(opts, client.ExactlyOnce())
 	}
-	if f.asJSON {
-		return a.printJSON(result)
-	}
-	return a.printResult(result)
+	return opts, err
 }
 
-// measure runs workload against nodes, whose processes are pids.
-func (a *app) measure(ctx context.Context, f *benchFlags, workload string, nodes []string, pids []int) (*benchResult, error) {
-	if err := reachable(ctx, nodes); err != nil {
+// bench runs the workloads against a running cluster and prints the results.
+func (a *app) bench(ctx context.Context, f *benchFlags) error {
+	results, err := a.measureAll(ctx, f, f.addrs(a), f.serverPIDs)
+	switch {
+	case err != nil:
+		return err
+	case f.asJSON && len(results) == 1:
+		return a.printJSON(results[0])
+	case f.asJSON:
+		return a.printJSON(localResult{Workloads: results})
+	default:
+		return nil
+	}
+}
+
+// measureAll runs the workloads one after another. Without --json it prints each result, and their comparison.
+func (a *app) measureAll(ctx context.Context, f *benchFlags, nodes []string, pids []int) ([]*benchResult, error) {
+	var results []*benchResult
+	for _, w := range f.workloads {
+		r, err := a.measure(ctx, f, w, nodes, pids)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", w, err)
+		}
+		results = append(results, r)
+		if f.asJSON {
+			continue
+		}
+		if err := a.printResult(r); err != nil {
+			return nil, err
+		}
+	}
+	if f.asJSON || len(results) < 2 {
+		return results, nil
+	}
+	return results, a.printComparison(results)
+}
+
+// measure runs the workload called name against nodes, whose processes are pids.
+func (a *app) measure(ctx context.Context, f *benchFlags, name string, nodes []string, pids []int) (*benchResult, error) {
+	partitions, err := reachable(ctx, nodes)
+	if err != nil {
 		return nil, err
 	}
 	clients, closeAll, err := dialBench(f, nodes)
@@ -119,8 +177,11 @@ func (a *app) measure(ctx context.Context, f *benchFlags, workload string, nodes
 		return nil, err
 	}
 	defer closeAll()
-	l := newLoad(f.load, workload, clients, a.progress())
-	if workload != workloadPut {
+	l := &load{cfg: f.load, clients: clients, progress: a.progress()}
+	if err := l.plan(f, name, partitions); err != nil {
+		return nil, err
+	}
+	if l.workload.filled {
 		if err := l.fill(ctx); err != nil {
 			return nil, fmt.Errorf("load keys: %w", err)
 		}
@@ -128,15 +189,31 @@ func (a *app) measure(ctx context.Context, f *benchFlags, workload string, nodes
 	return l.run(ctx, pids)
 }
 
-// reachable fails early, and readably, where there is no cluster.
-func reachable(ctx context.Context, nodes []string) error {
-	c, err := client.New(client.Config{Nodes: nodes, Direct: true, MaxAttempts: cliAttempts})
-	if err != nil {
+// plan gives l its workload and keys.
+func (l *load) plan(f *benchFlags, name string, partitions int) (err error) {
+	if l.workload, err = findWorkload(name); err != nil {
 		return err
 	}
+	if l.opts, err = f.txnOptions(); err != nil {
+		return err
+	}
+	prefix, n := "bench/", cmp.Or(l.cfg.hot, l.cfg.keys)
+	if l.workload.numbers {
+		prefix = "benchn/"
+	}
+	l.keys, err = newBenchKeys(prefix, n, partitions, l.cfg.hot > 0)
+	return err
+}
+
+// reachable fails early, and readably, where there is no cluster. It returns how many partitions there are.
+func reachable(ctx context.Context, nodes []string) (partitions int, err error) {
+	c, err := client.New(client.Config{Nodes: nodes, Direct: true, MaxAttempts: cliAttempts})
+	if err != nil {
+		return 0, err
+	}
 	defer func() { _ = c.Close() }()
-	_, err = c.Cluster(ctx)
-	return explain(err, nodes)
+	cluster, err := c.Cluster(ctx)
+	return cluster.Partitions, explain(err, nodes)
 }
 
 // dialBench returns the clients to spread the load over: one that knows the leaders, or one for each node.
@@ -180,11 +257,4 @@ func errorKind(err error) string {
 	default:
 		return "other"
 	}
-}
-
-// benchKey is the i-th key: 16 bytes up to a hundred million keys.
-func benchKey(i int) string {
-	const digits = "00000000"
-	s := strconv.Itoa(i)
-	return "bench/k-" + digits[:max(0, len(digits)-len(s))] + s
 }

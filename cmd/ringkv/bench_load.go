@@ -14,22 +14,12 @@ import (
 	"github.com/ringkv/ringkv/api/client"
 )
 
-// The workloads.
-const (
-	workloadPut = "put"
-	workloadGet = "get"
-	workloadMix = "mix"
-)
-
-func isWorkload(name string) bool {
-	return name == workloadPut || name == workloadGet || name == workloadMix
-}
-
 // loadConfig is the shape of a load.
 type loadConfig struct {
 	clients    int // requests under way at a time
 	valueBytes int
 	keys       int
+	hot        int // only so many keys, in place of keys; 0 for keys
 	warmup     time.Duration
 	duration   time.Duration
 }
@@ -61,17 +51,16 @@ const (
 // load is one closed loop: workers that each send their next request when the last is answered.
 type load struct {
 	cfg      loadConfig
-	workload string
+	workload *workload
+	keys     *benchKeys
+	opts     []client.TxnOption
 	clients  []*client.Client // worker i uses clients[i % len]
 	progress progressFunc
 
 	phase    atomic.Int32
+	released sync.Map     // of locks, by name: *atomic.Int64, when their release was last sent, ns of Unix time
 	finished atomic.Int64 // requests answered without error since the start
 	failed   atomic.Int64 // requests that failed since the start
-}
-
-func newLoad(cfg loadConfig, workload string, clients []*client.Client, progress progressFunc) *load {
-	return &load{cfg: cfg, workload: workload, clients: clients, progress: progress}
 }
 
 // fill writes every key once, and fails on the first write that does.
@@ -84,14 +73,13 @@ func (l *load) fill(ctx context.Context) error {
 	)
 	for i := range l.cfg.clients {
 		wg.Go(func() {
-			value := newValue(l.cfg.valueBytes)
+			value := l.workload.value(l.cfg.valueBytes)
 			c := l.clients[i%len(l.clients)]
-			for k := next.Add(1) - 1; k < int64(l.cfg.keys) && ctx.Err() == nil; k = next.Add(1) - 1 {
-				if _, err := c.Put(ctx, benchKey(int(k)), value); err != nil {
+			for k := next.Add(1) - 1; k < int64(l.keys.n) && ctx.Err() == nil; k = next.Add(1) - 1 {
+				if err := l.fillKey(ctx, c, int(k), value); err != nil {
 					cancel(err)
 					return
 				}
-				l.finished.Add(1)
 			}
 		})
 	}
@@ -102,6 +90,17 @@ func (l *load) fill(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// fillKey writes the keys with number k.
+func (l *load) fillKey(ctx context.Context, c *client.Client, k int, value []byte) error {
+	for _, key := range l.workload.names(l.keys, k) {
+		if _, err := c.Put(ctx, key, value); err != nil {
+			return err
+		}
+		l.finished.Add(1)
+	}
+	return nil
+}
+
 // run warms up, measures, and returns what was measured; pids are the servers to account.
 func (l *load) run(ctx context.Context, pids []int) (*benchResult, error) {
 	workers := make([]*worker, l.cfg.clients)
@@ -110,7 +109,7 @@ func (l *load) run(ctx context.Context, pids []int) (*benchResult, error) {
 		workers[i] = newWorker(l, i)
 		wg.Go(func() { workers[i].loop(ctx) })
 	}
-	stop := l.watch(l.workload)
+	stop := l.watch(l.workload.name)
 	result, err := l.conduct(ctx, pids)
 	l.phase.Store(int32(done))
 	wg.Wait()
@@ -151,26 +150,24 @@ func (l *load) conduct(ctx context.Context, pids []int) (*benchResult, error) {
 type worker struct {
 	load   *load
 	client *client.Client
+	keys   *benchKeys
+	opts   []client.TxnOption
 	rand   *rand.Rand
 	value  []byte
 
-	gets, puts opStats
+	gets, puts     opStats
+	txns           opStats // whole transactions
+	reads, commits opStats // of transactions: their parts
+	locks, handed  opStats // locks taken and given back; from the sending of a release to the next holder
+	conflicts      int64   // how many times a transaction began again
 }
 
 func newWorker(l *load, i int) *worker {
 	return &worker{
-		load: l, client: l.clients[i%len(l.clients)], value: newValue(l.cfg.valueBytes),
+		load: l, client: l.clients[i%len(l.clients)], keys: l.keys, opts: l.opts, value: l.workload.value(l.cfg.valueBytes),
 		rand: rand.New(rand.NewPCG(uint64(i), 0)), gets: newOpStats(), puts: newOpStats(),
+		txns: newOpStats(), reads: newOpStats(), commits: newOpStats(), locks: newOpStats(), handed: newOpStats(),
 	}
-}
-
-// newValue returns n bytes that do not compress.
-func newValue(n int) []byte {
-	value := make([]byte, n)
-	for i := range value {
-		value[i] = byte(rand.Uint32())
-	}
-	return value
 }
 
 // loop sends requests until the load or ctx is done. It counts those that lie wholly within the measured time.
@@ -180,9 +177,8 @@ func (w *worker) loop(ctx context.Context) {
 		if before == done {
 			return
 		}
-		stats, op := w.pick()
 		began := time.Now()
-		err := op(ctx, benchKey(w.rand.IntN(w.load.cfg.keys)))
+		stats, err := w.load.workload.step(w, ctx)
 		took := time.Since(began)
 		if err != nil {
 			w.load.failed.Add(1)
@@ -193,25 +189,6 @@ func (w *worker) loop(ctx context.Context) {
 			stats.record(took, err)
 		}
 	}
-}
-
-// pick chooses the next operation and where to book it.
-func (w *worker) pick() (*opStats, func(context.Context, string) error) {
-	get := w.load.workload == workloadGet || w.load.workload == workloadMix && w.rand.Uint32()&1 == 0
-	if get {
-		return &w.gets, w.get
-	}
-	return &w.puts, w.put
-}
-
-func (w *worker) get(ctx context.Context, key string) error {
-	_, err := w.client.Get(ctx, key)
-	return err
-}
-
-func (w *worker) put(ctx context.Context, key string) error {
-	_, err := w.client.Put(ctx, key, w.value)
-	return err
 }
 
 // netHTTPClient is net/http with as many idle connections as there are clients.

@@ -125,25 +125,11 @@ func isSettled(c *api.Cluster, nodes int) bool {
 
 // measureLocal runs the workloads and watches the nodes idle.
 func (a *app) measureLocal(ctx context.Context, f *benchFlags, addrs []string, pids []int) error {
-	workloads := []string{workloadPut, workloadGet, workloadMix}
-	if f.workload != "" {
-		workloads = []string{f.workload}
+	results, err := a.measureAll(ctx, f, addrs, pids)
+	if err != nil {
+		return err
 	}
-	var all localResult
-	for _, w := range workloads {
-		r, err := a.measure(ctx, f, w, addrs, pids)
-		if err != nil {
-			return fmt.Errorf("%s: %w", w, err)
-		}
-		all.Workloads = append(all.Workloads, r)
-		if f.asJSON {
-			continue
-		}
-		if err := a.printResult(r); err != nil {
-			return err
-		}
-	}
-	var err error
+	all := localResult{Workloads: results}
 	if all.Idle, err = watchIdle(ctx, f.idleFor, pids); err != nil {
 		return err
 	}

@@ -47,11 +47,18 @@ type benchResult struct {
 	Clients     int              `json:"clients"`
 	ValueBytes  int              `json:"value_bytes"`
 	Keys        int              `json:"keys"`
+	Hot         bool             `json:"hot,omitempty"` // all clients on those few keys
 	Seconds     float64          `json:"seconds"`
 	Ops         int64            `json:"operations"`
 	OpsPerSec   float64          `json:"operations_per_second"`
 	Get         *opResult        `json:"get,omitempty"`
 	Put         *opResult        `json:"put,omitempty"`
+	Txn         *opResult        `json:"txn,omitempty"`       // whole transactions
+	Reads       *opResult        `json:"reads,omitempty"`     // their reads, together
+	Commit      *opResult        `json:"commit,omitempty"`    // their last request
+	Lock        *opResult        `json:"lock,omitempty"`      // locks taken and given back, the wait included
+	HandOver    *opResult        `json:"hand_over,omitempty"` // of a lock that was waited for: from the sending of its release
+	Conflicts   int64            `json:"conflicts,omitempty"` // how many times a transaction began again
 	Errors      map[string]int64 `json:"errors,omitempty"`
 	ClientCPUUs float64          `json:"client_cpu_us_per_operation"`
 	ServerCPUUs float64          `json:"server_cpu_us_per_operation,omitempty"` // all servers summed
@@ -74,20 +81,36 @@ type opResult struct {
 
 // gather sums what the workers measured.
 func (r *benchResult) gather(l *load, workers []*worker) {
-	gets, puts := newOpStats(), newOpStats()
+	locks, handed := newOpStats(), newOpStats()
+	gets, puts, txns, reads, commits := newOpStats(), newOpStats(), newOpStats(), newOpStats(), newOpStats()
 	for _, w := range workers {
 		gets.add(&w.gets)
 		puts.add(&w.puts)
+		txns.add(&w.txns)
+		reads.add(&w.reads)
+		commits.add(&w.commits)
+		locks.add(&w.locks)
+		handed.add(&w.handed)
+		r.Conflicts += w.conflicts
 	}
-	r.Workload, r.Clients, r.ValueBytes, r.Keys = l.workload, l.cfg.clients, l.cfg.valueBytes, l.cfg.keys
-	r.Get, r.Put = gets.result(), puts.result()
-	r.Ops = gets.latency.TotalCount() + puts.latency.TotalCount()
+	r.Workload, r.Clients, r.ValueBytes = l.workload.name, l.cfg.clients, l.cfg.valueBytes
+	r.Keys, r.Hot = l.keys.n, l.cfg.hot > 0
+	r.Get, r.Put, r.Txn, r.Reads, r.Commit = gets.result(), puts.result(), txns.result(), reads.result(), commits.result()
+	r.Lock, r.HandOver = locks.result(), handed.result()
+	r.Ops = locks.latency.TotalCount() + gets.latency.TotalCount() + puts.latency.TotalCount() + txns.latency.TotalCount()
 	r.Seconds = r.elapsed.Seconds()
 	r.OpsPerSec = float64(r.Ops) / r.Seconds
-	r.Errors = gets.errors
-	for kind, n := range puts.errors {
-		r.Errors[kind] += n
+	r.Errors = make(map[string]int64)
+	for _, s := range []*opStats{&gets, &puts, &txns, &locks} {
+		for kind, n := range s.errors {
+			r.Errors[kind] += n
+		}
 	}
+	r.account()
+}
+
+// account shares the processor time out among the operations.
+func (r *benchResult) account() {
 	if r.Ops == 0 {
 		return
 	}
@@ -114,14 +137,27 @@ func (s *opStats) result() *opResult {
 
 // printResult prints r for people.
 func (a *app) printResult(r *benchResult) error {
-	_, _ = fmt.Fprintf(a.stdout, "%s: %.0f operations/s (%d in %.1f s; %d clients, %d-byte values, %d keys)\n",
-		r.Workload, r.OpsPerSec, r.Ops, r.Seconds, r.Clients, r.ValueBytes, r.Keys)
+	hot := ""
+	if r.Hot {
+		hot = "hot "
+	}
+	_, _ = fmt.Fprintf(a.stdout, "%s: %.0f operations/s (%d in %.1f s; %d clients, %d-byte values, %d %skeys)\n",
+		r.Workload, r.OpsPerSec, r.Ops, r.Seconds, r.Clients, r.ValueBytes, r.Keys, hot)
 	w := a.table()
 	_, _ = fmt.Fprintln(w, "  latency ms\tmean\tp50\tp90\tp99\tp99.9\tmax")
 	r.Get.print(w, workloadGet)
 	r.Put.print(w, workloadPut)
+	r.Txn.print(w, r.Workload)
+	r.Reads.print(w, "  its reads")
+	r.Commit.print(w, "  its commit")
+	r.Lock.print(w, workloadLock)
+	r.HandOver.print(w, "  hand-over")
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if r.Txn != nil {
+		_, _ = fmt.Fprintf(a.stdout, "  began again: %d times, %.3f for each; longest wait %.1f ms\n",
+			r.Conflicts, float64(r.Conflicts)/float64(r.Txn.Ops), float64(r.Txn.MaxUs)/1000)
 	}
 	if len(r.Errors) > 0 {
 		_, _ = fmt.Fprintln(a.stdout, "  errors:", describeErrors(r.Errors))
@@ -158,4 +194,29 @@ func describeServers(servers []serverAccount) string {
 		parts[i] = fmt.Sprintf("pid %d: %.1f us, %.0f MB RSS", s.PID, s.CPUUs, float64(s.RSSBytes)/1e6)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// printComparison prints the results beside each other, times the first one's latency.
+func (a *app) printComparison(results []*benchResult) error {
+	w := a.table()
+	_, _ = fmt.Fprintln(w, "compared\toperations/s\tp50 ms\tp99 ms\tp50 to the first")
+	for _, r := range results {
+		o, first := r.main(), results[0].main()
+		if o == nil || first == nil {
+			continue
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.2f\n", r.Workload, r.OpsPerSec,
+			float64(o.P50Us)/1000, float64(o.P99Us)/1000, float64(o.P50Us)/float64(max(1, first.P50Us)))
+	}
+	return w.Flush()
+}
+
+// main returns the kind of operation that r is about, nil if none succeeded.
+func (r *benchResult) main() *opResult {
+	for _, o := range []*opResult{r.Txn, r.Put, r.Get} {
+		if o != nil {
+			return o
+		}
+	}
+	return nil
 }

@@ -30,6 +30,8 @@ type serveConfig struct {
 	Insecure      bool
 	MaxValueBytes int
 	DeadAfter     time.Duration
+	MinFreeBytes  int64
+	ScrubInterval time.Duration
 	LogLevel      string // debug, info, warn, error
 	LogFormat     string // text, json
 }
@@ -50,6 +52,8 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.Insecure, "insecure", false, "allow addresses other than loopback, without TLS")
 	fs.IntVar(&c.MaxValueBytes, "max-value-bytes", api.DefaultMaxValueBytes, "largest value, bytes, up to 1048576")
 	fs.DurationVar(&c.DeadAfter, "dead-after", 5*time.Minute, "replace the replicas of a node gone for longer than this")
+	fs.Int64Var(&c.MinFreeBytes, "min-free-bytes", 512<<20, "disk space to leave free, bytes; below it puts are refused, below a quarter all writes")
+	fs.DurationVar(&c.ScrubInterval, "scrub-interval", 24*time.Hour, "read and check everything on disk about this often, and mend it from the others; 0: never")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 }

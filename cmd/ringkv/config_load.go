@@ -70,8 +70,8 @@ func flagText(k *koanf.Koanf, name string) string {
 	return k.String(name)
 }
 
-// loadEnv reads the variables of fs's flags; others that begin alike, as orchestrators add, are ignored, and so are
-// empty ones.
+// loadEnv reads the variables of fs's flags; others that begin alike are left to warnUnknownVariables, and empty ones are
+// as if they were not set.
 func loadEnv(fs *pflag.FlagSet, environ []string) (*koanf.Koanf, error) {
 	names := make(map[string]string)
 	fs.VisitAll(func(f *pflag.Flag) {

@@ -13,10 +13,12 @@ import (
 )
 
 const (
-	maxNameBytes = 64
-	maxReplicas  = 9
-	maxWeight    = 1000
-	minDeadAfter = 10 * time.Second
+	maxNameBytes     = 64
+	maxReplicas      = 9
+	maxWeight        = 1000
+	minDeadAfter     = 10 * time.Second
+	minScrubInterval = time.Minute
+	minFreeBytes     = 256 << 20 // a quarter of it is what the engine needs to write one of its memory tables
 )
 
 // validate checks c and brings Join into its final form. The error names the flag and the remedy.
@@ -172,6 +174,10 @@ func (c *serveConfig) checkLimits() error {
 		return fmt.Errorf("--max-value-bytes %d: want 1 to %d", c.MaxValueBytes, api.DefaultMaxValueBytes)
 	case c.DeadAfter < minDeadAfter:
 		return fmt.Errorf("--dead-after %v: want %v or more, so that a restart moves no data", c.DeadAfter, minDeadAfter)
+	case c.ScrubInterval != 0 && c.ScrubInterval < minScrubInterval:
+		return fmt.Errorf("--scrub-interval %v: want %v or more, or 0 for never", c.ScrubInterval, minScrubInterval)
+	case c.MinFreeBytes < minFreeBytes:
+		return fmt.Errorf("--min-free-bytes %d: want %d or more, which the node needs to go on reading and deleting", c.MinFreeBytes, minFreeBytes)
 	}
 	return nil
 }

@@ -44,6 +44,7 @@ The data lives in a temporary directory that is removed at the end, or in --dir,
 	}
 	cmd.Flags().IntVar(&f.nodes, "nodes", 3, "how many nodes")
 	cmd.Flags().StringVar(&f.dir, "dir", "", "directory for the data, kept (default: a temporary one)")
+	fileFlags(cmd, "dir")
 	cmd.Flags().BoolVar(&f.restart, "restart", true, "start a node again when it dies")
 	cmd.Flags().IntVar(&f.httpPort, "http-port", 8081, "port of the first node for clients; the others follow")
 	cmd.Flags().IntVar(&f.peerPort, "peer-port", 7101, "port of the first node for nodes")
@@ -126,7 +127,11 @@ Put a key on one node, get it from another:
   curl http://%s/v1/cluster
   kill -9 %d        # nothing is lost
 
-`, first.http, last.http, first.http, pids[len(pids)-1])
+See transactions at work, also while you kill a node:
+
+  ringkv demo bank --node %s --node %s
+
+`, first.http, last.http, first.http, pids[len(pids)-1], first.http, last.http)
 	fate := "removed at the end"
 	if kept {
 		fate = "kept"

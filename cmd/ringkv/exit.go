@@ -18,6 +18,8 @@ const (
 	exitNotFound  = 3
 	exitCondition = 4
 	exitUnknown   = 5
+	exitConflict  = 6
+	exitLock      = 7
 )
 
 // codedError is an error with an exit code of its own.
@@ -29,12 +31,19 @@ type codedError struct {
 func (e *codedError) Error() string { return e.err.Error() }
 func (e *codedError) Unwrap() error { return e.err }
 
-// report prints err, if there is one, and returns the exit code for it.
-func (a *app) report(err error) int {
-	if err == nil {
+// report prints err, if there is one, as JSON if so wanted, and returns the exit code for it.
+func (a *app) report(err error, asJSON bool) int {
+	var command commandExit
+	switch {
+	case err == nil:
 		return exitOK
+	case errors.As(err, &command):
+		return int(command)
+	case asJSON:
+		a.printProblem(err)
+	default:
+		_, _ = fmt.Fprintln(a.stderr, "ringkv:", err)
 	}
-	_, _ = fmt.Fprintln(a.stderr, "ringkv:", err)
 	return exitCode(err)
 }
 
@@ -45,10 +54,14 @@ func exitCode(err error) int {
 		return coded.code
 	case errors.Is(err, client.ErrUnknownOutcome): // before any that claims to know it
 		return exitUnknown
-	case errors.Is(err, client.ErrNotFound):
+	case errors.Is(err, client.ErrNotFound), errors.Is(err, api.ErrTxnNotFound), errors.Is(err, api.ErrLockNotFound):
 		return exitNotFound
 	case errors.Is(err, client.ErrConditionFailed):
 		return exitCondition
+	case errors.Is(err, client.ErrConflict):
+		return exitConflict
+	case errors.Is(err, api.ErrLockHeld), errors.Is(err, api.ErrLockLost):
+		return exitLock
 	case errors.Is(err, api.ErrInvalid), errors.Is(err, api.ErrTooLarge):
 		return exitUsage
 	case isUsage(err):

@@ -26,6 +26,9 @@ The node is --http, else RINGKV_HTTP as serve has it, else 127.0.0.1:8080.`,
 		Example: examples("ringkv healthcheck", "ringkv healthcheck --http 127.0.0.1:8081 --ready"),
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if timeout <= 0 {
+				return usageError(cmd, fmt.Errorf("--timeout %v: want more than 0", timeout))
+			}
 			if addr == "" {
 				addr = a.getenv(envPrefix + "HTTP")
 			}

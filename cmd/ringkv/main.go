@@ -35,5 +35,6 @@ func (a *app) main(args []string) int {
 	context.AfterFunc(ctx, stop) // the next signal has its default effect
 	root := a.rootCommand()
 	root.SetArgs(args)
-	return a.report(root.ExecuteContext(ctx))
+	cmd, err := root.ExecuteContextC(ctx)
+	return a.report(err, wantsJSON(cmd, args))
 }

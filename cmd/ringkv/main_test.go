@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ringkv/ringkv/api"
+	"github.com/ringkv/ringkv/api/client"
 	"github.com/ringkv/ringkv/api/client/clienttest"
 )
 
@@ -108,6 +110,7 @@ func TestScripts(t *testing.T) {
 			"exits":  scriptExits,
 			"answer": scriptAnswer,
 			"same":   scriptSame,
+			"poison": scriptPoison,
 		},
 	})
 }
@@ -169,7 +172,7 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	a := &app{stdin: strings.NewReader(stdin), stdout: ts.Stdout(), stderr: ts.Stderr(), start: startFake}
 	for _, name := range []string{
-		"RINGKV_NODES", "RINGKV_HTTP", "RINGKV_WEIGHT", "RINGKV_CONFIG",
+		"RINGKV_NODES", "RINGKV_HTTP", "RINGKV_WEIGHT", "RINGKV_CONFIG", "RINGKV_WIEGHT", "RINGKV_SERVICE_HOST",
 	} {
 		a.env = append(a.env, name+"="+ts.Getenv(name))
 	}
@@ -201,5 +204,28 @@ func scriptAnswer(ts *testscript.TestScript, _ bool, args []string) {
 func scriptSame(ts *testscript.TestScript, _ bool, args []string) {
 	if a, b := ts.ReadFile(args[0]), ts.ReadFile(args[1]); a != b {
 		ts.Fatalf("%q is not %q", a, b)
+	}
+}
+
+// scriptPoison implements "poison PART": once, at the 50th transaction that the cluster is asked for, the first key
+// with PART in its name gets a value that it should not have.
+func scriptPoison(ts *testscript.TestScript, _ bool, args []string) {
+	cluster := ts.Value(clusterKey{}).(*clienttest.Cluster)
+	c, err := client.New(client.Config{Nodes: cluster.Addrs(), Direct: true})
+	ts.Check(err)
+	ts.Defer(func() { _ = c.Close() })
+	var n atomic.Int64
+	for _, node := range cluster.Nodes {
+		node.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPost && n.Add(1) == 50 {
+				for item := range c.List(context.Background(), client.ListOptions{KeysOnly: true}) {
+					if strings.Contains(item.Key, args[0]) {
+						_, _ = c.Put(context.Background(), item.Key, []byte("123456"))
+						break
+					}
+				}
+			}
+			return false
+		})
 	}
 }

@@ -71,6 +71,9 @@ func splitList(s string) []string {
 
 // withClient runs fn with a client of t's nodes, under t's timeout.
 func (a *app) withClient(cmd *cobra.Command, t *target, fn func(context.Context, *client.Client) error) error {
+	if t.timeout <= 0 {
+		return usageError(cmd, fmt.Errorf("--timeout %v: want more than 0", t.timeout))
+	}
 	c, err := client.New(client.Config{Nodes: t.addrs(a), Direct: true, MaxAttempts: cliAttempts})
 	if err != nil {
 		return usageError(cmd, err)

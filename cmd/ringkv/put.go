@@ -39,6 +39,9 @@ Exit code 4 if a condition does not hold, 5 if it is not known whether the value
 			"ringkv put greeting goodbye --if-match 17"),
 		Args: usageArgs(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("ttl") && f.ttl == 0 {
+				return usageError(cmd, errors.New("--ttl 0: want 1ms to 87600h; leave it out for a key that stays"))
+			}
 			opts, err := f.options()
 			if err != nil {
 				return usageError(cmd, err)

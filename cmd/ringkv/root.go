@@ -5,24 +5,30 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const rootLong = `ringkv is a sharded, replicated key-value store.
 
   ringkv dev                      three nodes on this machine, to try it
+  ringkv demo bank                transactions at work on it
   ringkv serve                    one node
   ringkv put greeting hello       the client commands ask any node
   ringkv get greeting
 
 Client commands find their node by --node, else RINGKV_NODES, else 127.0.0.1:8080 and dev's 8081 to 8083.
 
+With --json errors are JSON too, on standard error: the problem document that the HTTP API answers with.
+
 Exit codes:
   0  done
   1  error; a write that fails so was not done, unless the message says otherwise
   2  wrong usage
   3  key not found
-  4  condition failed (--if-match, --if-absent, …)
-  5  outcome unknown: the write may have been done, or may be done later`
+  4  condition failed (--if-match, --if-absent, a condition or bound of txn, …)
+  5  outcome unknown: the write may have been done, or may be done later
+  6  conflict: other writers of the same keys were faster; nothing was done, and trying again may help
+  7  lock: held by somebody else for as long as it was waited for, or lost`
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -33,6 +39,11 @@ func (a *app) rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		Args:          usageArgs(cobra.NoArgs),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRun: func(cmd *cobra.Command, args []string) {
+			if !wantsJSON(cmd, args) {
+				a.warnUnknownVariables()
+			}
+		},
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -49,10 +60,39 @@ func (a *app) rootCommand() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("cluster", a.serveCommand(), a.devCommand(), a.benchCommand())
-	add("keys", a.getCommand(), a.putCommand(), a.deleteCommand(), a.listCommand())
+	add("cluster", a.serveCommand(), a.devCommand(), a.demoCommand(), a.benchCommand())
+	add("keys", a.getCommand(), a.putCommand(), a.deleteCommand(), a.listCommand(), a.watchCommand(), a.txnCommand(), a.lockCommand())
 	add("look", a.statusCommand(), a.ringCommand(), a.healthcheckCommand(), a.versionCommand())
+	completeNoFiles(root)
 	return root
+}
+
+// completeNoFiles keeps shells from offering file names where keys, addresses and numbers are wanted. A command or flag
+// that takes a file says so before.
+func completeNoFiles(cmd *cobra.Command) {
+	if cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, known := cmd.GetFlagCompletionFunc(f.Name); !known && f.NoOptDefVal == "" {
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions) // fails only for a flag that is not there
+		}
+	})
+	for _, c := range cmd.Commands() {
+		completeNoFiles(c)
+	}
+}
+
+// completeFiles offers file names: for arguments and flags that are some.
+func completeFiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+// fileFlags marks flags that take a file or directory.
+func fileFlags(cmd *cobra.Command, names ...string) {
+	for _, name := range names {
+		_ = cmd.RegisterFlagCompletionFunc(name, completeFiles) // fails only for a flag that is not there
+	}
 }
 
 // usageArgs makes a violation of check a usage error.

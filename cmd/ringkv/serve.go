@@ -58,6 +58,7 @@ file named by --config or RINGKV_CONFIG (data-dir: …). A flag beats a variable
 	}
 	cfg.flags(cmd.Flags())
 	cmd.Flags().StringVar(&file, configFlag, "", "YAML file with these settings (env RINGKV_CONFIG)")
+	fileFlags(cmd, configFlag, "data-dir")
 	return cmd
 }
 
@@ -70,6 +71,15 @@ func (a *app) serve(ctx context.Context, cfg serveConfig) error {
 			return nil
 		}
 		return fmt.Errorf("serve: %w", err)
+	}
+	if !memoryIsSet(a.env) {
+		tunerCtx, stopTuner := context.WithCancel(ctx)
+		tuned := make(chan struct{})
+		go func() {
+			defer close(tuned)
+			tuneGC(tunerCtx)
+		}()
+		defer func() { stopTuner(); <-tuned }()
 	}
 	log.Info("node is up", "name", cfg.Name, "http", cfg.HTTP, "data_dir", cfg.DataDir)
 	select {

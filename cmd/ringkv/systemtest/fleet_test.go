@@ -76,10 +76,11 @@ type fleet struct {
 func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
 	f := &fleet{t: t}
+	ports := freePorts(t, 3*n)
 	for i := range n {
 		p := &process{
 			name: fmt.Sprintf("n%d", i+1), dir: filepath.Join(t.TempDir(), "data"),
-			http: freePort(t), peer: freePort(t), gossip: freePort(t),
+			http: ports[3*i], peer: ports[3*i+1], gossip: ports[3*i+2],
 		}
 		if i > 0 {
 			p.join = f.nodes[0].gossip
@@ -90,14 +91,19 @@ func newFleet(t *testing.T, n int) *fleet {
 	return f
 }
 
-func freePort(t *testing.T) string {
+// freePorts finds n addresses of which no two are the same: all are held until the last is found.
+func freePorts(t *testing.T, n int) []string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	addrs := make([]string, n)
+	for i := range addrs {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		addrs[i] = ln.Addr().String()
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addrs
 }
 
 // end kills what still runs and shows the nodes' words if the test failed.
