@@ -50,16 +50,32 @@ type Lock struct {
 // may wake up without having heard of it: so writes that must not come too late belong into a transaction with IfLock.
 //
 // Where an answer was lost, the lock may be held in this caller's name by nobody, until its TTL ends; Lock waits for that
-// too. Errors: *Error; api.ErrLockHeld when ctx ended first; ErrUnavailable; ErrUnknownOutcome.
+// too. Errors: *Error; api.ErrLockHeld when ctx ended first, if a node had told by then that another has the lock;
+// ErrUnavailable; ErrUnknownOutcome.
 func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (*Lock, error) {
 	l := newLocking(opts)
+	var held *api.LockHeldError
 	for n := 1; ; n++ {
 		lock, err := c.acquire(ctx, name, l, waitUntil(ctx))
-		again := errors.Is(err, api.ErrLockHeld) || errors.Is(err, api.ErrLockLost) || errors.Is(err, ErrUnknownOutcome)
-		if !again || ctx.Err() != nil || !pauseForOthers(ctx, n) {
-			return lock, err
+		again := errors.As(err, &held) || errors.Is(err, api.ErrLockLost) || errors.Is(err, ErrUnknownOutcome)
+		switch {
+		case err == nil:
+			return lock, nil
+		case ended(ctx, time.Now()) != nil, again && !pauseForOthers(ctx, n):
+			return nil, tellHeld(err, held)
+		case !again:
+			return nil, err
 		}
 	}
+}
+
+// tellHeld adds to the failure of the last attempt, which ctx cut short, who was told to have the lock before.
+func tellHeld(err error, held *api.LockHeldError) error {
+	var last *Error
+	if held != nil && errors.As(err, &last) && !errors.Is(err, api.ErrLockHeld) {
+		last.Err = fmt.Errorf("%w; then: %w", held, last.Err)
+	}
+	return err
 }
 
 // TryLock is Lock without waiting: api.ErrLockHeld, with an *api.LockHeldError, where somebody has the lock.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringkv/ringkv/api"
 	"github.com/ringkv/ringkv/api/client"
+	"github.com/ringkv/ringkv/api/client/clienttest"
 )
 
 func lost(l *client.Lock) bool {
@@ -33,6 +34,7 @@ func awaitLost(t *testing.T, l *client.Lock) {
 }
 
 func TestLockIsHandedOn(t *testing.T) {
+	t.Parallel()
 	_, c := bank(t, 2)
 	ctx := t.Context()
 	first, err := c.Lock(ctx, "m", client.LockOwner("one"))
@@ -43,9 +45,9 @@ func TestLockIsHandedOn(t *testing.T) {
 	if _, err := c.TryLock(ctx, "m"); !errors.As(err, &held) || held.Holder.Owner != "one" {
 		t.Fatalf("tried: %v", err)
 	}
-	brief, cancel := context.WithTimeout(ctx, time.Second)
+	brief, cancel := context.WithTimeout(ctx, 5*time.Second) // of which the last is for the ways
 	defer cancel()
-	if _, err := c.Lock(brief, "m"); !errors.Is(err, api.ErrLockHeld) {
+	if _, err := c.Lock(brief, "m"); !errors.As(err, &held) || held.Holder.Owner != "one" {
 		t.Fatalf("waited briefly: %v", err)
 	}
 	next := make(chan *client.Lock, 1)
@@ -79,9 +81,10 @@ func TestLockIsHandedOn(t *testing.T) {
 
 // A lock that was taken away is noticed by the next renewal, and the store refuses what its holder still writes.
 func TestLockTakenAway(t *testing.T) {
+	t.Parallel()
 	cluster, c := bank(t, 1)
 	ctx := t.Context()
-	l, err := c.Lock(ctx, "m", client.LockTTL(200*time.Millisecond))
+	l, err := c.Lock(ctx, "m", client.LockTTL(2*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,8 +107,9 @@ func TestLockTakenAway(t *testing.T) {
 
 // Renewals that fail are repeated; if none comes through, the lock is given up before its TTL ends.
 func TestLockThatCannotBeRenewed(t *testing.T) {
+	t.Parallel()
 	cluster, c := bank(t, 1)
-	const ttl = 600 * time.Millisecond
+	const ttl = 3 * time.Second
 	var failing atomic.Int64
 	renewals := make(chan struct{}, 1000)
 	cluster.Nodes[0].Intercept(func(w http.ResponseWriter, r *http.Request) bool {
@@ -162,6 +166,25 @@ func TestLockOfAClosedClient(t *testing.T) {
 	}
 	if _, err := c.Lock(t.Context(), "m"); !errors.Is(err, client.ErrClosed) {
 		t.Fatalf("lock: %v", err)
+	}
+}
+
+// Whoever waits is told who has the lock, also if the end of its patience meets a request that would have waited on.
+func TestLockHeldIsTold(t *testing.T) {
+	cluster, c := bank(t, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	cluster.Nodes[0].Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if asked++; asked == 1 {
+			clienttest.WriteProblem(w, r, &api.LockHeldError{Holder: api.LockHolder{Owner: "one", TTLMs: 5}})
+			return true
+		}
+		cancel()
+		panic(http.ErrAbortHandler)
+	})
+	var held *api.LockHeldError
+	if _, err := c.Lock(ctx, "m"); !errors.As(err, &held) || held.Holder.Owner != "one" {
+		t.Fatalf("%v", err)
 	}
 }
 
