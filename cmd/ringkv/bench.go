@@ -28,6 +28,7 @@ type benchFlags struct {
 	local   bool
 	dir     string
 	idleFor time.Duration
+	every   time.Duration // between two samples
 }
 
 const benchLong = `Load a cluster from this machine and measure it: each client sends its next request when the last is answered.
@@ -44,6 +45,9 @@ Workloads:
 Several workloads run one after another and are compared: "ringkv bench put txn1 txn-add --clients 1" shows what a
 transaction takes more than a put. --hot 2 has all clients work on two keys.
 
+A slow growth shows with --every, which prints again and again what the servers take, the time of --idle included; --rate
+holds the load down meanwhile.
+
 Throughput and latency are those of the measured time after the warm-up; failed requests count as errors, by kind, and
 not as operations. With --server-pids the processes' CPU time per operation and memory are reported too (Linux).
 
@@ -57,7 +61,8 @@ func (a *app) benchCommand() *cobra.Command {
 		Short: "Measure throughput and latency",
 		Long:  benchLong,
 		Example: examples("ringkv bench --local", "ringkv bench put --clients 64 --value-size 256 --duration 30s", "ringkv bench get --json",
-			"ringkv bench put txn1 txn2 txn-add --clients 1", "ringkv bench txn-add --hot 2"),
+			"ringkv bench put txn1 txn2 txn-add --clients 1", "ringkv bench txn-add --hot 2",
+			"ringkv bench txn-add --local --rate 1000 --duration 17m --idle 17m --every 1m"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.finish(args); err != nil {
 				return usageError(cmd, err)
@@ -78,6 +83,8 @@ func (a *app) benchCommand() *cobra.Command {
 	fs.StringVar(&f.protocol, "protocol", "", "of transactions: auto, 2pc or 3pc (default auto)")
 	fs.BoolVar(&f.once, "exactly-once", false, "give each transaction an idempotency key")
 	fs.DurationVar(&f.load.duration, "duration", 10*time.Second, "how long to measure")
+	fs.IntVar(&f.load.rate, "rate", 0, "operations a second at most (default: as many as can be)")
+	fs.DurationVar(&f.every, "every", 0, "print the servers' memory, and with --local their disk, so often")
 	fs.DurationVar(&f.load.warmup, "warmup", 2*time.Second, "how long to run before that")
 	fs.IntSliceVar(&f.serverPIDs, "server-pids", nil, "process ids of the nodes, to account their CPU and memory")
 	fs.BoolVar(&f.anyNode, "any-node", false, "spread requests over the nodes given, instead of asking leaders")
@@ -117,6 +124,9 @@ func (f *benchFlags) finish(args []string) error {
 	if _, err := f.txnOptions(); err != nil {
 		return err
 	}
+	if f.every < 0 {
+		return fmt.Errorf("--every %v: want a time between two samples", f.every)
+	}
 	return f.load.validate()
 }
 
@@ -131,24 +141,39 @@ func (f *benchFlags) txnOptions() ([]client.TxnOption, error) {
 
 // bench runs the workloads against a running cluster and prints the results.
 func (a *app) bench(ctx context.Context, f *benchFlags) error {
-	results, err := a.measureAll(ctx, f, f.addrs(a), f.serverPIDs)
-	switch {
+	s := a.sampler(f, f.serverPIDs, nil)
+	stop := s.start(ctx)
+	results, err := a.measureAll(ctx, f, f.addrs(a), s)
+	samples, failed := stop()
+	switch err := errors.Join(err, failed); {
 	case err != nil:
 		return err
-	case f.asJSON && len(results) == 1:
+	case f.asJSON && len(results) == 1 && len(samples) == 0:
 		return a.printJSON(results[0])
 	case f.asJSON:
-		return a.printJSON(localResult{Workloads: results})
+		return a.printJSON(localResult{Workloads: results, Samples: samples})
 	default:
 		return nil
 	}
 }
 
+// sampler looks at the processes pids and their directories.
+func (a *app) sampler(f *benchFlags, pids []int, dirs []string) *sampler {
+	s := &sampler{every: f.every, pids: pids, dirs: dirs}
+	if !f.asJSON {
+		s.tell = func(now sample) {
+			a.progress()("")
+			_, _ = fmt.Fprintln(a.stdout, now)
+		}
+	}
+	return s
+}
+
 // measureAll runs the workloads one after another. Without --json it prints each result, and their comparison.
-func (a *app) measureAll(ctx context.Context, f *benchFlags, nodes []string, pids []int) ([]*benchResult, error) {
+func (a *app) measureAll(ctx context.Context, f *benchFlags, nodes []string, s *sampler) ([]*benchResult, error) {
 	var results []*benchResult
 	for _, w := range f.workloads {
-		r, err := a.measure(ctx, f, w, nodes, pids)
+		r, err := a.measure(ctx, f, w, nodes, s)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", w, err)
 		}
@@ -166,8 +191,8 @@ func (a *app) measureAll(ctx context.Context, f *benchFlags, nodes []string, pid
 	return results, a.printComparison(results)
 }
 
-// measure runs the workload called name against nodes, whose processes are pids.
-func (a *app) measure(ctx context.Context, f *benchFlags, name string, nodes []string, pids []int) (*benchResult, error) {
+// measure runs the workload called name against nodes, whose processes s knows.
+func (a *app) measure(ctx context.Context, f *benchFlags, name string, nodes []string, s *sampler) (*benchResult, error) {
 	partitions, err := reachable(ctx, nodes)
 	if err != nil {
 		return nil, err
@@ -177,7 +202,7 @@ func (a *app) measure(ctx context.Context, f *benchFlags, name string, nodes []s
 		return nil, err
 	}
 	defer closeAll()
-	l := &load{cfg: f.load, clients: clients, progress: a.progress()}
+	l := &load{cfg: f.load, clients: clients, progress: a.progress(), sampled: &s.done}
 	if err := l.plan(f, name, partitions); err != nil {
 		return nil, err
 	}
@@ -186,7 +211,7 @@ func (a *app) measure(ctx context.Context, f *benchFlags, name string, nodes []s
 			return nil, fmt.Errorf("load keys: %w", err)
 		}
 	}
-	return l.run(ctx, pids)
+	return l.run(ctx, s.pids)
 }
 
 // plan gives l its workload and keys.

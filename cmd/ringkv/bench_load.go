@@ -20,6 +20,7 @@ type loadConfig struct {
 	valueBytes int
 	keys       int
 	hot        int // only so many keys, in place of keys; 0 for keys
+	rate       int // operations a second at most; 0 for as many as can be
 	warmup     time.Duration
 	duration   time.Duration
 }
@@ -33,6 +34,8 @@ func (c *loadConfig) validate() error {
 		return fmt.Errorf("--value-size %d: want 0 to %d", c.valueBytes, api.DefaultMaxValueBytes)
 	case c.keys < 1 || c.keys > mostKeys:
 		return fmt.Errorf("--keys %d: want 1 to %d", c.keys, mostKeys)
+	case c.rate < 0:
+		return fmt.Errorf("--rate %d: want 0 or more", c.rate)
 	case c.duration <= 0 || c.warmup < 0:
 		return errors.New("--duration must be positive, --warmup not negative")
 	}
@@ -58,9 +61,12 @@ type load struct {
 	progress progressFunc
 
 	phase    atomic.Int32
-	released sync.Map     // of locks, by name: *atomic.Int64, when their release was last sent, ns of Unix time
-	finished atomic.Int64 // requests answered without error since the start
-	failed   atomic.Int64 // requests that failed since the start
+	released sync.Map      // of locks, by name: *atomic.Int64, when their release was last sent, ns of Unix time
+	finished atomic.Int64  // requests answered without error since the start
+	failed   atomic.Int64  // requests that failed since the start
+	sampled  *atomic.Int64 // a sampler's count of operations
+	turns    atomic.Int64  // handed out where there is a rate
+	began    time.Time
 }
 
 // fill writes every key once, and fails on the first write that does.
@@ -103,6 +109,7 @@ func (l *load) fillKey(ctx context.Context, c *client.Client, k int, value []byt
 
 // run warms up, measures, and returns what was measured; pids are the servers to account.
 func (l *load) run(ctx context.Context, pids []int) (*benchResult, error) {
+	l.began = time.Now()
 	workers := make([]*worker, l.cfg.clients)
 	var wg sync.WaitGroup
 	for i := range workers {
@@ -173,6 +180,9 @@ func newWorker(l *load, i int) *worker {
 // loop sends requests until the load or ctx is done. It counts those that lie wholly within the measured time.
 func (w *worker) loop(ctx context.Context) {
 	for ctx.Err() == nil {
+		if !w.load.await(ctx) {
+			return
+		}
 		before := phase(w.load.phase.Load())
 		if before == done {
 			return
@@ -184,11 +194,22 @@ func (w *worker) loop(ctx context.Context) {
 			w.load.failed.Add(1)
 		} else {
 			w.load.finished.Add(1)
+			w.load.sampled.Add(1)
 		}
 		if before == measuring && phase(w.load.phase.Load()) == measuring {
 			stats.record(took, err)
 		}
 	}
+}
+
+// await waits for the next turn where there is a rate; turns that come late are made up for. It reports false when ctx
+// has ended.
+func (l *load) await(ctx context.Context) bool {
+	if l.cfg.rate == 0 {
+		return true
+	}
+	turn := l.began.Add(time.Duration(l.turns.Add(1)) * time.Second / time.Duration(l.cfg.rate))
+	return sleep(ctx, max(0, time.Until(turn)))
 }
 
 // netHTTPClient is net/http with as many idle connections as there are clients.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -22,6 +23,7 @@ const (
 type localResult struct {
 	Workloads []*benchResult `json:"workloads"`
 	Idle      []idleAccount  `json:"idle,omitempty"`
+	Samples   []sample       `json:"samples,omitempty"`
 }
 
 // idleAccount is what a node used while nobody asked it anything.
@@ -54,14 +56,14 @@ func (a *app) benchLocal(ctx context.Context, f *benchFlags) error {
 	if err := nodes.start(ctx, readyCtx); err != nil {
 		return err
 	}
-	addrs := make([]string, len(specs))
+	addrs, dirs := make([]string, len(specs)), make([]string, len(specs))
 	for i, s := range specs {
-		addrs[i] = s.http
+		addrs[i], dirs[i] = s.http, s.dir
 	}
 	if err := settled(readyCtx, addrs); err != nil {
 		return err
 	}
-	return a.measureLocal(ctx, f, addrs, nodes.currentPIDs())
+	return a.measureLocal(ctx, f, addrs, a.sampler(f, nodes.currentPIDs(), dirs))
 }
 
 // freeSpecs lays out n nodes under dir on ports that are free now.
@@ -124,19 +126,27 @@ func isSettled(c *api.Cluster, nodes int) bool {
 }
 
 // measureLocal runs the workloads and watches the nodes idle.
-func (a *app) measureLocal(ctx context.Context, f *benchFlags, addrs []string, pids []int) error {
-	results, err := a.measureAll(ctx, f, addrs, pids)
-	if err != nil {
+func (a *app) measureLocal(ctx context.Context, f *benchFlags, addrs []string, s *sampler) error {
+	var all localResult
+	stop := s.start(ctx)
+	err := a.measureWithIdle(ctx, f, addrs, s, &all)
+	samples, failed := stop()
+	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
-	all := localResult{Workloads: results}
-	if all.Idle, err = watchIdle(ctx, f.idleFor, pids); err != nil {
-		return err
-	}
+	all.Samples = samples
 	if f.asJSON {
 		return a.printJSON(all)
 	}
 	return a.printIdle(all.Idle)
+}
+
+func (a *app) measureWithIdle(ctx context.Context, f *benchFlags, addrs []string, s *sampler, into *localResult) (err error) {
+	if into.Workloads, err = a.measureAll(ctx, f, addrs, s); err != nil {
+		return err
+	}
+	into.Idle, err = watchIdle(ctx, f.idleFor, s.pids)
+	return err
 }
 
 // watchIdle accounts the processes over d, in which nobody asks them anything.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -77,6 +78,15 @@ func statusBytes(status []byte, name string) int64 {
 		}
 	}
 	return 0
+}
+
+// allocated is how much of the disk a file takes, bytes.
+func allocated(info fs.FileInfo) int64 {
+	const block = 512
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return stat.Blocks * block
+	}
+	return info.Size()
 }
 
 // ownCPU is what this process has used so far.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"time"
 )
 
@@ -21,5 +22,8 @@ func readUsages(pids []int) ([]usage, error) {
 	}
 	return nil, nil
 }
+
+// allocated is a file's length here: what it takes of the disk is not known.
+func allocated(info fs.FileInfo) int64 { return info.Size() }
 
 func ownCPU() time.Duration { return 0 }
