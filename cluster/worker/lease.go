@@ -169,9 +169,14 @@ func isPlain(k storage.Kind) bool {
 		k == storage.KindAcquire || k == storage.KindCancel || k == storage.KindRelease
 }
 
-// noteGrant watches a lease that was granted to somebody who has left before it could be told.
+// noteGrant watches a lease that was granted to somebody who has left before it could be told, and no longer one that
+// was granted to somebody who was asking again, and is told now.
 func (w *Worker) noteGrant(g *group, op *Op, res *storage.Result) {
-	if op.Wish == nil || res.Lease == nil || res.Lease.Kind != storage.LeaseGranted || !op.Wish.Left.Load() {
+	if op.Wish == nil || res.Lease == nil || res.Lease.Kind != storage.LeaseGranted {
+		return
+	}
+	if !op.Wish.Left.Load() {
+		delete(g.wishes.missed, op.Wish.Waiter)
 		return
 	}
 	c, err := storage.DecodeCommand(op.Data)

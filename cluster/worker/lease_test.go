@@ -172,3 +172,23 @@ func TestLeasesWaitForTransactions(t *testing.T) {
 	m.do(c.commit())
 	out.wantLease(t, storage.LeaseReleased)
 }
+
+// A waiter that asks again just when its turn comes is told of it, and is not taken for one that nobody told.
+func TestGrantedWhileAskingAgain(t *testing.T) {
+	m := ready(t)
+	first := m.ask(acquire(1, 600_000, 0))
+	m.settle()
+	left := acquire(2, 600_000, 600_000)
+	m.later(left)
+	left.Wish.Left.Store(true)
+	m.worker.Leave(0, left.Wish)
+	out := m.ask(release(first.wantLease(t, storage.LeaseGranted)))
+	again := m.ask(acquire(2, 600_000, 600_000)) // behind the release in the log, before that is applied
+	m.settle()
+	out.wantLease(t, storage.LeaseReleased)
+	token := again.wantLease(t, storage.LeaseGranted)
+	m.spend(8 * time.Second)
+	if l, err := m.lease(t); err != nil || l.Token != token {
+		t.Fatalf("it was taken from its holder: %+v, %v", l, err)
+	}
+}
