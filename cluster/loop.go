@@ -93,8 +93,8 @@ func (l *loop) run(ctx context.Context) (err error) {
 		} else if ctx.Err() != nil {
 			return l.end(ctx)
 		}
-		now := l.now()
 		l.take(&work)
+		now := l.now() // after it: what was stamped elsewhere, or asked for here, must not seem to be of later than now
 		if now >= next {
 			l.worker.Tick(now)
 			// Ticks missed while the process stood still are not made up: other nodes' clocks went on, but their

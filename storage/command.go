@@ -69,6 +69,14 @@ func StampClock(b []byte, clock Millis) {
 	}
 }
 
+// ClockOf returns the clock of an encoded command, false for what is too short to be one.
+func ClockOf(b []byte) (Millis, bool) {
+	if len(b) < clockOffset+8 {
+		return 0, false
+	}
+	return Millis(binary.BigEndian.Uint64(b[clockOffset:])), true
+}
+
 // NeedsSpace reports whether an encoded command may add more to the disk than a few cells of bookkeeping. A prepare that
 // DenyCommand has stamped does not.
 func NeedsSpace(cmd []byte) bool {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -39,23 +38,6 @@ type group struct {
 
 	spool   Spool    // received, not yet taken up by raft
 	install *install // in progress; the group rests meanwhile
-}
-
-// clock estimates a partition's clock between applied entries: the newest stamp seen and the time since then. It lags
-// real time by what passed before this node saw the stamp and never runs ahead of it.
-type clock struct {
-	base storage.Millis
-	at   time.Duration
-}
-
-func (c *clock) now(t time.Duration) storage.Millis {
-	return c.base + storage.Millis(max(0, t-c.at)/time.Millisecond)
-}
-
-func (c *clock) observe(stamp storage.Millis, t time.Duration) {
-	if stamp > c.now(t) {
-		c.base, c.at = stamp, t
-	}
 }
 
 // openGroup starts a replica from disk.

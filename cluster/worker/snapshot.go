@@ -139,7 +139,8 @@ func (w *Worker) endInstall(g *group) error {
 	in.spool.Remove()
 	g.part, g.install, g.logBytes, g.durable = part, nil, 0, part.Meta().Applied
 	w.record(g)
-	g.clock.observe(part.Meta().Clock, w.now)
+	g.clock = clock{base: part.Meta().Clock, at: w.now}
+	w.readClocks(g, in.rd.Entries)
 	w.finishAll(g, g.rep.Installed(in.rd.Snapshot), replica.ErrOutcomeUnknown)
 	w.logger.Debug("snapshot installed", "partition", g.id, "index", md.GetIndex())
 	return w.resume(g, in.rd)

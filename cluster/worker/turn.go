@@ -102,6 +102,7 @@ func (w *Worker) persist() error {
 			from := len(w.entries)
 			w.entries = replica.ToLog(w.entries, r.rd.Entries)
 			w.batch.Append(r.g.id, w.entries[from:])
+			w.readClocks(r.g, r.rd.Entries)
 			for _, e := range r.rd.Entries {
 				r.g.logBytes += uint64(len(e.GetData())) + entryOverhead
 			}
