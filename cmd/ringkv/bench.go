@@ -62,7 +62,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Long:  benchLong,
 		Example: examples("ringkv bench --local", "ringkv bench put --clients 64 --value-size 256 --duration 30s", "ringkv bench get --json",
 			"ringkv bench put txn1 txn2 txn-add --clients 1", "ringkv bench txn-add --hot 2",
-			"ringkv bench txn-add --local --rate 1000 --duration 17m --idle 17m --every 1m"),
+			"ringkv bench txn-add --local --count 1000000 --idle 16m --every 1m"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.finish(args); err != nil {
 				return usageError(cmd, err)
@@ -83,6 +83,7 @@ func (a *app) benchCommand() *cobra.Command {
 	fs.StringVar(&f.protocol, "protocol", "", "of transactions: auto, 2pc or 3pc (default auto)")
 	fs.BoolVar(&f.once, "exactly-once", false, "give each transaction an idempotency key")
 	fs.DurationVar(&f.load.duration, "duration", 10*time.Second, "how long to measure")
+	fs.Int64Var(&f.load.count, "count", 0, "how many requests to measure, in place of --duration")
 	fs.IntVar(&f.load.rate, "rate", 0, "operations a second at most (default: as many as can be)")
 	fs.DurationVar(&f.every, "every", 0, "print the servers' memory, and with --local their disk, so often")
 	fs.DurationVar(&f.load.warmup, "warmup", 2*time.Second, "how long to run before that")

@@ -23,6 +23,7 @@ type loadConfig struct {
 	rate       int // operations a second at most; 0 for as many as can be
 	warmup     time.Duration
 	duration   time.Duration
+	count      int64 // requests, in place of duration; 0 for duration
 }
 
 func (c *loadConfig) validate() error {
@@ -34,6 +35,8 @@ func (c *loadConfig) validate() error {
 		return fmt.Errorf("--value-size %d: want 0 to %d", c.valueBytes, api.DefaultMaxValueBytes)
 	case c.keys < 1 || c.keys > mostKeys:
 		return fmt.Errorf("--keys %d: want 1 to %d", c.keys, mostKeys)
+	case c.count < 0:
+		return fmt.Errorf("--count %d: want 1 or more", c.count)
 	case c.rate < 0:
 		return fmt.Errorf("--rate %d: want 0 or more", c.rate)
 	case c.duration <= 0 || c.warmup < 0:
@@ -65,6 +68,8 @@ type load struct {
 	finished atomic.Int64  // requests answered without error since the start
 	failed   atomic.Int64  // requests that failed since the start
 	sampled  *atomic.Int64 // a sampler's count of operations
+	measured atomic.Int64  // requests that were answered, or failed, within the measured time
+	enough   chan struct{} // closed when those are as many as were wanted
 	turns    atomic.Int64  // handed out where there is a rate
 	began    time.Time
 }
@@ -109,7 +114,7 @@ func (l *load) fillKey(ctx context.Context, c *client.Client, k int, value []byt
 
 // run warms up, measures, and returns what was measured; pids are the servers to account.
 func (l *load) run(ctx context.Context, pids []int) (*benchResult, error) {
-	l.began = time.Now()
+	l.began, l.enough = time.Now(), make(chan struct{})
 	workers := make([]*worker, l.cfg.clients)
 	var wg sync.WaitGroup
 	for i := range workers {
@@ -140,7 +145,7 @@ func (l *load) conduct(ctx context.Context, pids []int) (*benchResult, error) {
 	self := ownCPU()
 	began := time.Now()
 	l.phase.Store(int32(measuring))
-	if !sleep(ctx, l.cfg.duration) {
+	if !l.last(ctx) {
 		return nil, context.Cause(ctx)
 	}
 	l.phase.Store(int32(done))
@@ -151,6 +156,19 @@ func (l *load) conduct(ctx context.Context, pids []int) (*benchResult, error) {
 	}
 	result.Servers = accounts(before, after)
 	return result, nil
+}
+
+// last waits for the end of the measured time. It reports false when ctx ended first.
+func (l *load) last(ctx context.Context) bool {
+	if l.cfg.count == 0 {
+		return sleep(ctx, l.cfg.duration)
+	}
+	select {
+	case <-l.enough:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // worker is one client of a load, and what it measured. Owned by one goroutine until the load has ended.
@@ -198,6 +216,9 @@ func (w *worker) loop(ctx context.Context) {
 		}
 		if before == measuring && phase(w.load.phase.Load()) == measuring {
 			stats.record(took, err)
+			if w.load.measured.Add(1) == w.load.cfg.count {
+				close(w.load.enough)
+			}
 		}
 	}
 }
