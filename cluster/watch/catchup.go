@@ -90,11 +90,11 @@ func (w *Watcher) checkKept(ctx context.Context) error {
 			wants = append(wants, Want{ring.PartitionID(p), index})
 		}
 	}
-	gone := make(map[ring.PartitionID]bool)
+	gone := make(map[ring.PartitionID]forgetters)
 	for attempt := 0; len(wants) > 0; attempt++ {
 		left := w.hub.checkAt(ctx, wants, attempt, gone)
 		for _, want := range left {
-			if gone[want.Partition] && attempt >= len(w.hub.cluster.Sources(want.Partition)) {
+			if gone[want.Partition].all(w.hub.cluster.Sources(want.Partition)) {
 				return ErrTooOld
 			}
 		}
@@ -110,8 +110,17 @@ func (w *Watcher) checkKept(ctx context.Context) error {
 	return nil
 }
 
+// forgetters are the nodes which said that they no longer have what is wanted. One that cannot be asked may have it yet.
+type forgetters map[ring.NodeID]bool
+
+// all tells whether that is all of a partition's sources.
+func (fs forgetters) all(sources []ring.NodeID) bool {
+	has := func(node ring.NodeID) bool { return !fs[node] }
+	return len(sources) > 0 && !slices.ContainsFunc(sources, has)
+}
+
 // checkAt asks the node whose turn it is at this attempt for each want. It returns those that were not answered well.
-func (h *Hub) checkAt(ctx context.Context, wants []Want, attempt int, gone map[ring.PartitionID]bool) (left []Want) {
+func (h *Hub) checkAt(ctx context.Context, wants []Want, attempt int, gone map[ring.PartitionID]forgetters) (left []Want) {
 	byNode := make(map[ring.NodeID][]Want)
 	for _, want := range wants {
 		node := ring.NodeID(0)
@@ -132,7 +141,10 @@ func (h *Hub) checkAt(ctx context.Context, wants []Want, attempt int, gone map[r
 			case err != nil, i >= 0 && answers[i].Verdict == Elsewhere:
 				left = append(left, want)
 			case i >= 0 && answers[i].Verdict == Gone:
-				gone[want.Partition] = true
+				if gone[want.Partition] == nil {
+					gone[want.Partition] = make(forgetters)
+				}
+				gone[want.Partition][node] = true
 				left = append(left, want)
 			}
 		}
@@ -198,19 +210,20 @@ func (w *Watcher) readMissed(ctx context.Context, p ring.PartitionID) error {
 
 // readOne asks one source after the other until one has the history.
 func (h *Hub) readOne(ctx context.Context, w *Watcher, want Want) (*Answer, error) {
-	gone := false
+	gone := make(forgetters)
 	for attempt := 0; ; attempt++ {
 		nodes := h.cluster.Sources(want.Partition)
-		if gone && attempt >= len(nodes) {
+		if gone.all(nodes) {
 			w.cut(ErrLagged)
 			return nil, ErrLagged
 		}
 		if len(nodes) > 0 {
-			answers, err := h.cluster.Read(ctx, nodes[attempt%len(nodes)], Query{Wants: []Want{want}, Wait: h.cfg.Poll, MaxBytes: catchUpBytes})
+			node := nodes[attempt%len(nodes)]
+			answers, err := h.cluster.Read(ctx, node, Query{Wants: []Want{want}, Wait: h.cfg.Poll, MaxBytes: catchUpBytes})
 			switch {
 			case err != nil || len(answers) != 1 || answers[0].Verdict == Elsewhere:
 			case answers[0].Verdict == Gone:
-				gone = true
+				gone[node] = true
 			case answers[0].Through > want.After:
 				return &answers[0], nil
 			}

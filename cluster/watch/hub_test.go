@@ -258,6 +258,40 @@ func TestTooOld(t *testing.T) {
 	})
 }
 
+// TestOutOfReachIsNotForgotten: that one node has forgotten, and the one that has not is away, makes no cursor too old. The
+// watch begins when that node is back, or whoever asks gives up.
+func TestOutOfReachIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(2, 1, 2, 3)
+		before := f.hub(t, 1, watch.Config{})
+		w := begin(t, before, "", "")
+		cursor := w.Cursor()
+		before.Close()
+		f.commit(0, "k")
+		f.commit(0, "k")
+		f.do(func() {
+			f.nodes[1].floor[0], f.nodes[2].floor[0] = 2, 2
+			f.nodes[3].down = true
+		})
+		h := f.hub(t, 1, watch.Config{})
+		defer h.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := h.Watch(ctx, nil, cursor); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want DeadlineExceeded", err)
+		}
+		back := time.AfterFunc(2*time.Second, func() { f.do(func() { f.nodes[3].down = false }) })
+		defer back.Stop()
+		w = begin(t, h, "", cursor)
+		wantEvents(t, drain(t, w), "0.1.0", "0.2.0")
+		w.Close()
+		f.do(func() { f.nodes[3].floor[0] = 1 })
+		if _, err := h.Watch(t.Context(), nil, cursor); !errors.Is(err, watch.ErrTooOld) {
+			t.Errorf("forgotten everywhere: %v, want ErrTooOld", err)
+		}
+	})
+}
+
 // TestFeedBehindTheHistory: whoever watches is told that something was missed.
 func TestFeedBehindTheHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
