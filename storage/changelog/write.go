@@ -36,7 +36,8 @@ func (l *Log) append(records []staged) error {
 		}
 	}
 	s := l.active
-	if _, err := s.file.Write(l.buf); err != nil {
+	if _, err := s.file.WriteAt(l.buf, s.size); err != nil {
+		l.mend(s)
 		return err
 	}
 	for i := range records {
@@ -85,12 +86,26 @@ func (l *Log) shrink() {
 	}
 }
 
-// lose gives records up. What is in the file of the failed write ends it: the next one begins a new file.
+// mend takes back what a failed write may have left at the end of the active segment. Where not even that succeeds, the next
+// write begins a new one. It must not be so after every failure: while a disk is full, new files would push out the old.
+func (l *Log) mend(s *segment) {
+	if s.file.Truncate(s.size) == nil {
+		return
+	}
+	l.active = nil
+	if s.size == 0 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.dropEmpty(s)
+	}
+}
+
+// lose gives records up.
 func (l *Log) lose(records []staged, err error) {
 	if !l.broken {
 		l.opts.Logger.Warn("write change log: watchers will miss a part of it, and are told so", "err", err)
 	}
-	l.broken, l.active = true, nil
+	l.broken = true
 	for i := range records {
 		records[i].lost = true
 	}
