@@ -182,10 +182,13 @@ func (p *process) endBy(s syscall.Signal) {
 	<-exited
 }
 
+// patience is how long a fleet is waited for: far longer than it takes, as the machine may be busy with much else.
+const patience = 4 * time.Minute
+
 // ready waits until the nodes say so.
 func (f *fleet) ready(nodes ...int) {
 	f.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(patience)
 	for _, i := range nodes {
 		var last string
 		for {
@@ -203,7 +206,7 @@ func (f *fleet) ready(nodes ...int) {
 }
 
 func (p *process) isReady() (ok bool, reason string) {
-	c := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get("http://" + p.http + "/readyz")
 	if err != nil {
 		return false, err.Error()
@@ -239,7 +242,7 @@ func (f *fleet) client() *client.Client {
 // settled waits until the cluster counts n active nodes that share the replicas and leaders as the placement says.
 func (f *fleet) settled(c *client.Client, n int) {
 	f.t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		state, ok := describe(f.t.Context(), c, n)
 		if ok {
