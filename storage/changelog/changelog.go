@@ -71,13 +71,14 @@ func Open(dir string, o Options) (*Log, error) {
 		return nil, fmt.Errorf("open change log: %w", err)
 	}
 	for _, n := range numbers {
+		l.next = n + 1
 		s, err := openSegment(dir, n, l.found)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("open change log: %w", err), l.Close())
+			l.giveUp(n, err)
+			continue
 		}
 		l.segments = append(l.segments, s)
 		l.bytes += s.size
-		l.next = n + 1
 		if s.size == 0 {
 			l.dropEmpty(s)
 		}
@@ -92,6 +93,14 @@ func (l *Log) found(s *segment, off int64, size int, c *storage.Changes) {
 		b.seg = nil
 	}
 	l.track(c.Partition).add(c.From, c.Through, b)
+}
+
+// giveUp loses a segment that cannot be read, which is no reason for a node not to start.
+func (l *Log) giveUp(number uint64, err error) {
+	l.opts.Logger.Warn("read a file of the change log: watchers will miss what is in it, and are told so", "err", err)
+	if err := os.Remove(segmentPath(l.dir, number)); err != nil {
+		l.opts.Logger.Warn("remove an unreadable file of the change log", "err", err)
+	}
 }
 
 func (l *Log) dropEmpty(s *segment) {

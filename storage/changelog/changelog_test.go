@@ -312,6 +312,29 @@ func TestDiskRefuses(t *testing.T) {
 	}
 }
 
+// TestUnreadableFile: what cannot be read is gone, and the rest is there.
+func TestUnreadableFile(t *testing.T) {
+	n := newNode(t, t.TempDir(), changelog.Options{}, 1, 2)
+	for _, id := range []storage.PartitionID{2, 1, 1} { // a file each
+		n.log.Write([]storage.Changes{n.apply(id, 4)})
+		n.log.Publish()
+		must(t, n.log.Close())
+		n.open()
+	}
+	must(t, n.log.Close())
+	path := filepath.Join(n.dir, fmt.Sprintf("%016x.changes", 1))
+	must(t, os.Remove(path))
+	must(t, os.Mkdir(path, 0o755))
+	n.open()
+	if !n.check(1, 3, 1) {
+		t.Error("a part of what cannot be read is not gone")
+	}
+	if n.check(1, 4, 1) || n.check(2, 0, 1) {
+		t.Error("what can be read is gone")
+	}
+	must(t, n.log.Close())
+}
+
 // FuzzOpen: any file opens, and what it gives out decodes or is gone.
 func FuzzOpen(f *testing.F) {
 	dir := f.TempDir()
