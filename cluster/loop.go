@@ -34,7 +34,7 @@ const (
 type loop struct {
 	worker *worker.Worker
 	tick   time.Duration
-	begun  time.Time
+	now    func() time.Duration // monotonic, since the node started
 
 	writing atomic.Int64 // bytes of the commands that were submitted and not answered yet
 
@@ -62,11 +62,9 @@ func (b *inbox) reset() {
 }
 
 func newLoop(tick time.Duration, begun time.Time) *loop {
-	return &loop{tick: tick, begun: begun, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	since := func() time.Duration { return time.Since(begun) }
+	return &loop{tick: tick, now: since, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
-
-// now is monotonic time since the node started.
-func (l *loop) now() time.Duration { return time.Since(l.begun) }
 
 // run owns the worker until ctx ends or a turn fails.
 func (l *loop) run(ctx context.Context) (err error) {
@@ -95,6 +93,7 @@ func (l *loop) run(ctx context.Context) (err error) {
 		}
 		l.take(&work)
 		now := l.now() // after it: what was stamped elsewhere, or asked for here, must not seem to be of later than now
+		l.worker.Begin(now)
 		if now >= next {
 			l.worker.Tick(now)
 			// Ticks missed while the process stood still are not made up: other nodes' clocks went on, but their

@@ -1,13 +1,21 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/ringkv/ringkv/cluster/meta"
 	"github.com/ringkv/ringkv/cluster/wire"
+	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/storage"
+	"github.com/ringkv/ringkv/storage/memdb"
+	"github.com/ringkv/ringkv/storage/raftlog"
+	"github.com/ringkv/ringkv/storage/raftlog/memfs"
 )
 
 // What writes hold in memory is bounded in bytes, from when they are submitted until they are answered; short commands
@@ -65,3 +73,58 @@ func TestMessagesAreBoundedByBytes(t *testing.T) {
 		t.Error("dropped although nothing waits")
 	}
 }
+
+// However long the turn before took, a TTL counts from when its request came.
+func TestATTLCountsFromItsArrival(t *testing.T) {
+	disk, err := raftlog.Open(memfs.New(), "log", raftlog.Options{ID: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := memdb.New()
+	state, err := meta.Form("c", 2, 3, meta.Node{UUID: "u", Name: "a", Weight: 1})
+	if err == nil {
+		err = worker.Form(disk, engine, state)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLoop(10*time.Hour, time.Now()) // no tick helps
+	l.worker, err = worker.Open(worker.Config{Node: 1, Log: disk, Engine: engine, Outbox: nowhere{}, ElectionTicks: 4, HeartbeatTicks: 1}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var now time.Duration // the loop's goroutine's
+	l.now = func() time.Duration { return now }
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { _ = l.run(ctx) }()
+	defer func() { cancel(); <-l.done }()
+
+	written := make(chan error, 1)
+	op := &worker.Op{Kind: worker.Write, Done: func(op *worker.Op) { written <- op.Err }, Data: storage.AppendCommand(nil, &storage.Command{
+		Kind: storage.KindPut, Key: []byte("k"), TTL: 1000,
+	})}
+	if err := l.ask(t.Context(), func(*worker.Worker) {
+		now = time.Hour // so long this turn takes, and at the end of it a request comes
+		if err := l.submit(op); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	v := engine.View()
+	defer v.Close()
+	it, err := storage.Get(v, 0, []byte("k"))
+	if hour := storage.Millis(time.Hour.Milliseconds()); err != nil || it.Deadline < hour+1000 {
+		t.Errorf("deadline %d, want at least an hour and a second; %v", it.Deadline, err)
+	}
+}
+
+// nowhere is the outbox of a node that is alone.
+type nowhere struct{}
+
+func (nowhere) Send(ring.NodeID, ring.PartitionID, *raftpb.Message) {}
+func (nowhere) Flush()                                              {}
+func (nowhere) SendSnapshot(s worker.Snapshot)                      { s.View.Close() }

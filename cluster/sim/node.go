@@ -285,6 +285,7 @@ func (n *node) work(inbox []func(*worker.Worker)) (err error) {
 		}
 	}()
 	defer recovered(&err)
+	n.worker.Begin(n.w.now)
 	for _, fn := range inbox {
 		fn(n.worker)
 	}

@@ -67,6 +67,25 @@ func TestKeysExpireOnTime(t *testing.T) {
 	}
 }
 
+// A TTL counts from when the request arrived, however long the turn before took.
+func TestATTLCountsFromItsArrival(t *testing.T) {
+	m := newMachine(t)
+	m.form()
+	m.open()
+	m.settle()
+	m.now += time.Minute // in which the node was busy with its last turn
+	m.worker.Begin(m.now)
+	m.putTTL("k", 2*time.Second)
+	m.pass(2 * time.Second)
+	if !m.exists("k") {
+		t.Error("gone early: it was stamped with the time of the turn before")
+	}
+	m.pass(time.Second)
+	if m.exists("k") {
+		t.Error("still there a second after its TTL")
+	}
+}
+
 // The partition's clock does not go back when a node starts again, nor does it run while nobody counts: a key may live
 // longer for that, never shorter.
 func TestExpiryAfterARestart(t *testing.T) {

@@ -149,6 +149,10 @@ func Open(cfg Config, now time.Duration) (*Worker, error) {
 	return w, nil
 }
 
+// Begin tells the time before anything is handed over for the next turn. What is handed over has arrived by then: the
+// clock that a write is stamped with, and that its TTL counts from, is not that of a turn long ago.
+func (w *Worker) Begin(now time.Duration) { w.now = max(w.now, now) }
+
 // Submit hands a request over.
 func (w *Worker) Submit(op *Op) {
 	g := w.groups[op.Group]
