@@ -82,7 +82,7 @@ func (p *Partition) delete(b Batch, c *Command) (Result, error) {
 // applied an expired key is as present as any other: only entries change what is visible. A locked key waits for its lock,
 // so that a key that was there at the vote is there at the decision.
 func (p *Partition) expire(b Batch, c *Command) (Result, error) {
-	due, err := p.due(b, int(min(c.Limit, MaxExpire)))
+	due, next, err := p.due(b, int(min(c.Limit, MaxExpire)))
 	if err != nil {
 		return Result{}, err
 	}
@@ -101,8 +101,8 @@ func (p *Partition) expire(b Batch, c *Command) (Result, error) {
 			return Result{}, err
 		}
 	}
-	if err := p.findNext(b); err != nil {
-		return Result{}, err
+	if p.next = next; int(removed) < len(due) {
+		p.next = due[removed].at
 	}
 	res := Result{Status: StatusExpired, Count: removed}
 	if removed > 0 {
@@ -116,37 +116,16 @@ type dueKey struct {
 	key []byte
 }
 
-// due lists the first limit keys whose deadline is at or before the clock. It begins at p.next, as everything before
+// due lists the first limit keys whose deadline the clock has reached, and the deadline of the key behind them. Locked
+// keys are passed over; the next release of locks brings them back. It begins at p.next, as everything before
 // has been removed: the deletion marks that those leave in an LSM tree are not walked again and again.
-func (p *Partition) due(r Reader, limit int) ([]dueKey, error) {
-	if limit == 0 || p.next > p.meta.Clock {
-		return nil, nil
-	}
-	var due []dueKey
-	start, end := expiryKey(p.id, p.next, nil), expiryKey(p.id, p.meta.Clock+1, nil)
-	err := r.Scan(start, end, true, func(k, _ []byte) (bool, error) {
-		at, key, err := splitExpiryKey(k)
-		if err != nil {
-			return false, err
-		}
-		if _, locked := p.blocked(key); !locked {
-			due = append(due, dueKey{at, slices.Clone(key)})
-		}
-		return len(due) < limit, nil
-	})
-	return due, err
-}
-
-// findNext makes p.next exact: the first deadline of a key that is not locked. Those of locked keys before it come back
-// with the next release.
-func (p *Partition) findNext(r Reader) error {
+func (p *Partition) due(r Reader, limit int) (due []dueKey, next Millis, err error) {
 	if p.next == noDeadline {
-		return nil
+		return nil, noDeadline, nil
 	}
-	from := expiryKey(p.id, p.next, nil)
-	p.next = noDeadline
+	next = noDeadline
 	_, end := columnRange(p.id, colExpiry)
-	return r.Scan(from, end, true, func(k, _ []byte) (bool, error) {
+	err = r.Scan(expiryKey(p.id, p.next, nil), end, true, func(k, _ []byte) (bool, error) {
 		at, key, err := splitExpiryKey(k)
 		if err != nil {
 			return false, err
@@ -155,9 +134,14 @@ func (p *Partition) findNext(r Reader) error {
 			p.skipped = min(p.skipped, at)
 			return true, nil
 		}
-		p.next = at
-		return false, nil
+		if at > p.meta.Clock || len(due) >= limit {
+			next = at
+			return false, nil
+		}
+		due = append(due, dueKey{at, slices.Clone(key)})
+		return true, nil
 	})
+	return due, next, err
 }
 
 // unskip lets the next expire look at keys that were locked, and the next lapse at leases that were named.

@@ -115,10 +115,14 @@ func visit(item *badger.Item, key []byte, keysOnly bool, fn func(key, value []by
 	return more, err
 }
 
+// commonPrefix is what all keys from a to below b begin with.
 func commonPrefix(a, b []byte) []byte {
 	n := 0
 	for n < min(len(a), len(b)) && a[n] == b[n] {
 		n++
+	}
+	if n < len(a) && n+1 == len(b) && a[n]+1 == b[n] {
+		n++ // b is the end of all that begins so
 	}
 	return a[:n]
 }
