@@ -120,6 +120,7 @@ type Stats struct {
 	Alive      int                  // members that gossip believes alive, this node among them
 	Dead       int
 	Epoch      uint32
+	Expired    uint64  // keys whose time was over, in partitions that this node led
 	Fsync      Latency // of the raft log
 	Apply      Latency // of batches of committed entries, engine commit included
 	EngineDisk int64   // bytes
@@ -149,7 +150,7 @@ func (n *Node) Stats(ctx context.Context) Stats {
 	if n.isMember() {
 		// An error means that the node is stopping: the numbers stay zero.
 		_ = n.loop.ask(ctx, func(w *worker.Worker) {
-			st.Groups = w.Status()
+			st.Groups, st.Expired = w.Status(), w.Expired()
 			st.LogDisk = n.log.Stats().DiskBytes
 		})
 	}

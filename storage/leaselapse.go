@@ -9,6 +9,9 @@ import "slices"
 // has reached it, the leader proposes a lapse, which makes it exact again.
 func (p *Partition) NextLapse() (Millis, bool) { return p.leases.next, p.leases.next != noDeadline }
 
+// Leases counts the leases that somebody has and those who wait for one, as of the last entry applied.
+func (p *Partition) Leases() (held, waiting int) { return p.leases.held, len(p.leases.waiters) }
+
 // lapse ends, in order of their times, the first things whose time the clock has reached. Until it is applied a lease is
 // held and a waiter waits: only entries change who has what.
 func (p *Partition) lapse(b Batch, c *Command) (Result, error) {

@@ -226,6 +226,7 @@ func repeat(t *rapid.T, m *leaseModel, k storage.Kind, l *storage.LeaseCommand) 
 }
 
 func (m *leaseModel) compare(t *rapid.T, r *replica, last map[string]storage.Version) {
+	held, waiting := 0, 0
 	for _, name := range []string{"a", "b", "a\x00"} {
 		got, err := r.lease(name, 0)
 		s := m.leases[name]
@@ -235,6 +236,7 @@ func (m *leaseModel) compare(t *rapid.T, r *replica, last map[string]storage.Ver
 		if s == nil {
 			continue
 		}
+		held, waiting = held+1, waiting+len(s.line)
 		left := storage.Millis(1)
 		if s.deadline > m.clock {
 			left = min(s.deadline-m.clock, s.holder.TTL)
@@ -246,5 +248,8 @@ func (m *leaseModel) compare(t *rapid.T, r *replica, last map[string]storage.Ver
 			t.Fatalf("%q: token %d after %d", name, got.Token, last[name])
 		}
 		last[name] = got.Token
+	}
+	if h, w := r.p.Leases(); h != held || w != waiting {
+		t.Fatalf("%d held, %d wait; want %d and %d", h, w, held, waiting)
 	}
 }

@@ -144,6 +144,10 @@ func (r *replica) checkLeasesReopened() {
 	if got, want := renderWaiters(r.p), renderWaiters(again); got != want {
 		r.t.Fatalf("waiters %s, after a restart %s", got, want)
 	}
+	held, waiting := r.p.Leases()
+	if held2, waiting2 := again.Leases(); held != held2 || waiting != waiting2 {
+		r.t.Fatalf("%d held, %d wait; after a restart %d and %d", held, waiting, held2, waiting2)
+	}
 	at, ok := r.p.NextLapse()
 	if at2, ok2 := again.NextLapse(); ok2 && (!ok || at > at2) {
 		r.t.Fatalf("lapse at %d %v, after a restart %d %v", at, ok, at2, ok2)

@@ -12,6 +12,7 @@ import (
 type leaseIndex struct {
 	waiters map[WaiterID]*waiter
 	queues  map[string][]*waiter // by name, in order of arrival; of held leases only
+	held    int                  // leases that somebody has
 	done    map[WaiterID]Millis  // waiters that have come to their end, and until when that is remembered
 	next    Millis               // no time in the index lies before, named leases apart; exact after opening and after every lapse
 	skipped Millis               // the first time of a lease that a lapse left, because a transaction names it
@@ -53,6 +54,9 @@ func (p *Partition) loadLeases(r Reader) (err error) {
 	if err := p.loadWaiters(r); err != nil {
 		return err
 	}
+	if err := p.countLeases(r); err != nil {
+		return err
+	}
 	start, end := columnRange(p.id, colWaiterDone)
 	err = r.Scan(start, end, false, func(k, cell []byte) (bool, error) {
 		id, err := splitWaiterID(k[prefixBytes:])
@@ -92,6 +96,14 @@ func (p *Partition) loadWaiters(r Reader) error {
 	return nil
 }
 
+func (p *Partition) countLeases(r Reader) error {
+	start, end := columnRange(p.id, colLease)
+	return r.Scan(start, end, true, func(_, _ []byte) (bool, error) {
+		p.leases.held++
+		return true, nil
+	})
+}
+
 func (x *leaseIndex) remember(id WaiterID, due Millis) {
 	if x.done == nil {
 		x.done = make(map[WaiterID]Millis)
@@ -125,6 +137,9 @@ func (p *Partition) writeLease(b Batch, name []byte, old, rec *lease) error {
 			return err
 		}
 	}
+	if !old.held() {
+		p.leases.held++
+	}
 	return b.Set(leaseKey(p.id, name), appendLease(make([]byte, 0, leaseCellMax), rec))
 }
 
@@ -133,6 +148,7 @@ func (p *Partition) writeLease(b Batch, name []byte, old, rec *lease) error {
 func (p *Partition) removeLease(b Batch, name []byte, old *lease) error {
 	p.meta.Revision++
 	p.meta.LastRemoval = p.meta.Revision
+	p.leases.held--
 	if err := b.Delete(leaseDueKey(p.id, old.deadline, dueLease, name)); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -36,8 +37,13 @@ func (m *machine) exists(key string) bool {
 
 func (m *machine) putTTL(key string, ttl time.Duration) {
 	m.t.Helper()
+	m.putTTLIn(0, key, ttl)
+}
+
+func (m *machine) putTTLIn(p ring.PartitionID, key string, ttl time.Duration) {
+	m.t.Helper()
 	c := storage.Command{Kind: storage.KindPut, Key: []byte(key), TTL: storage.Millis(ttl.Milliseconds())}
-	a := m.ask(&worker.Op{Group: 0, Kind: worker.Write, Data: storage.AppendCommand(nil, &c)})
+	a := m.ask(&worker.Op{Group: p, Kind: worker.Write, Data: storage.AppendCommand(nil, &c)})
 	m.settle()
 	a.want(m.t, nil)
 }
@@ -125,6 +131,54 @@ func TestManyKeysExpireTogether(t *testing.T) {
 	left, _, err := storage.Scan(v, 0, storage.ScanOptions{KeysOnly: true})
 	if err != nil || len(left) > 0 {
 		t.Errorf("%d of %d keys left two seconds late, %v", len(left), keys, err)
+	}
+}
+
+// keysIn counts the keys of a partition.
+func (m *machine) keysIn(p ring.PartitionID) int {
+	for _, st := range m.worker.Status() {
+		if st.Partition == p {
+			return int(st.Keys)
+		}
+	}
+	return 0
+}
+
+// A turn removes few keys, whatever is due, and no partition waits for another to be done.
+func TestExpiryIsSpreadOverTurns(t *testing.T) {
+	m := newMachine(t)
+	m.form()
+	m.open()
+	m.settle()
+	const keys, most = 400, 128
+	for i := range keys {
+		m.putTTLIn(0, fmt.Sprint(i), time.Second)
+		m.putTTLIn(1, fmt.Sprint(i), time.Second)
+	}
+	m.now += 2 * time.Second
+	m.worker.Tick(m.now)
+	if st := m.worker.Status()[0]; st.Overdue != time.Second {
+		t.Errorf("overdue by %v, want 1s", st.Overdue)
+	}
+	for left := 2 * keys; left > 0; {
+		if err := m.turn(); err != nil {
+			t.Fatal(err)
+		}
+		one, other := m.keysIn(0), m.keysIn(1)
+		if gone := left - one - other; gone > most || gone == 0 {
+			t.Fatalf("a turn removed %d keys of %d, want 1 to %d", gone, left, most)
+		}
+		if max(one, other)-min(one, other) > most {
+			t.Fatalf("%d keys are left here, %d there", one, other)
+		}
+		left = one + other
+	}
+	m.settle()
+	if got := m.worker.Expired(); got != 2*keys {
+		t.Errorf("%d expired, want %d", got, 2*keys)
+	}
+	if st := m.worker.Status()[0]; st.Overdue != 0 {
+		t.Errorf("overdue by %v with nothing left", st.Overdue)
 	}
 }
 

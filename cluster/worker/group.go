@@ -24,12 +24,14 @@ type group struct {
 
 	durable uint64 // applied index as of the engine's last sync: the log is needed from there on
 
-	lead, term uint64 // last told to OnLead
-	expiring   bool   // an expire is under way
-	sweeping   bool   // a sweep is under way
-	lapsing    bool   // a lapse is under way
-	logBytes   uint64 // that the log holds of it, about
-	holds      map[replica.ID]hold
+	lead, term  uint64 // last told to OnLead
+	expiring    bool   // an expire is under way
+	queued      bool   // in the line of those with keys to remove
+	lastExpired uint32 // keys that the last expire removed
+	sweeping    bool   // a sweep is under way
+	lapsing     bool   // a lapse is under way
+	logBytes    uint64 // that the log holds of it, about
+	holds       map[replica.ID]hold
 
 	// While this replica leads.
 	line   *waitline.Line
@@ -179,6 +181,7 @@ func (w *Worker) forget(g *group) {
 	delete(w.groups, g.id)
 	w.order = slices.DeleteFunc(w.order, func(o *group) bool { return o == g })
 	w.dirty = slices.DeleteFunc(w.dirty, func(o *group) bool { return o == g })
+	w.due = slices.DeleteFunc(w.due, func(o *group) bool { return o == g })
 }
 
 // Remove destroys the replica with this ID if it is here. The caller has made sure that the group does not count it

@@ -21,11 +21,7 @@ const (
 	compactEvery = 16       // ticks
 	reclaimEvery = 16       // ticks
 	reclaimBytes = 1 << 20  // looked through in one turn
-	expireBatch  = storage.MaxExpire
-	sweepBatch   = 256 // records
-	// expireSlack is how much later than its deadline a key goes at the earliest: the answer to the write that set
-	// the deadline took a while to get to the client.
-	expireSlack storage.Millis = 100
+	sweepBatch   = 256      // records
 )
 
 // tend does for one group what comes with time.
@@ -33,7 +29,7 @@ func (w *Worker) tend(g *group) {
 	if g.rep.Leading() {
 		g.rep.Walk(w.target(g.id))
 		if w.space < Full {
-			w.expire(g)
+			w.noteDue(g)
 			w.sweep(g)
 			w.lapse(g)
 			w.missWaiters(g)
@@ -46,17 +42,6 @@ func (w *Worker) tend(g *group) {
 	if w.space < Full && (w.ticks+int(g.id))%compactEvery == 0 {
 		w.compact(g)
 	}
-}
-
-// expire proposes the removal of keys whose time has come.
-func (w *Worker) expire(g *group) {
-	next, some := g.part.NextDeadline()
-	now := g.clock.now(w.now)
-	if !some || g.expiring || now < expireSlack || next > now-expireSlack || !g.rep.Serving() {
-		return
-	}
-	data := storage.AppendCommand(nil, &storage.Command{Kind: storage.KindExpire, Clock: now - expireSlack, Limit: expireBatch})
-	g.expiring = g.rep.Propose(data, nil) == nil
 }
 
 // sweep proposes the removal of what the participant keeps of finished transactions for a while only.

@@ -241,7 +241,9 @@ func (a *applier) one(g *group, e *raftpb.Entry) (storage.Result, error) {
 		return storage.Result{}, g.part.SetConf(e.GetIndex(), e.GetTerm(), conf)
 	}
 	res, err := g.part.Apply(a.batch, e.GetIndex(), e.GetTerm(), e.GetData())
-	g.expiring = g.expiring && res.Status != storage.StatusExpired
+	if res.Status == storage.StatusExpired {
+		a.w.noteExpired(g, res.Count)
+	}
 	g.sweeping = g.sweeping && res.Status != storage.StatusSwept
 	g.lapsing = g.lapsing && !(res.Lease != nil && res.Lease.Kind == storage.LeaseLapsed)
 	a.state = a.state || g.id == storage.MetaPartition && len(e.GetData()) > 0

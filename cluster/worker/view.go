@@ -2,6 +2,7 @@ package worker
 
 import (
 	"slices"
+	"time"
 
 	"github.com/ringkv/ringkv/cluster/meta"
 	"github.com/ringkv/ringkv/cluster/replica"
@@ -77,7 +78,11 @@ type GroupStatus struct {
 	Settled   bool   // a leader whose members are those of the target
 	InDoubt   int    // transactions that have voted here and wait for their decision
 	Waiting   int    // requests that wait for locks, at a leader
+	Leases    int    // that somebody has
+	Waiters   int    // for leases
 	Alarms    uint64 // broken invariants of the commit protocol met since the start: must be 0
+	// Overdue is, at a leader, how long ago the first key that is still there should have gone; 0 if none should.
+	Overdue time.Duration
 }
 
 // Status lists all replicas, the metadata group's last.
@@ -86,10 +91,12 @@ func (w *Worker) Status() []GroupStatus {
 	for _, g := range w.order {
 		m := g.part.Meta()
 		st := g.rep.Status()
+		held, waiting := g.part.Leases()
 		out = append(out, GroupStatus{
 			Partition: g.id, Role: st.Role, Term: st.Term, Commit: st.Commit, Applied: m.Applied, Lag: st.Lag,
 			Keys: m.Keys, Bytes: m.Bytes, Settled: g.rep.Settled(w.target(g.id)),
 			InDoubt: len(g.part.Open()), Waiting: g.line.Waiting(), Alarms: g.part.Alarms(),
+			Leases: held, Waiters: waiting, Overdue: w.overdue(g),
 		})
 	}
 	return out

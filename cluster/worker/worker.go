@@ -110,7 +110,9 @@ type Worker struct {
 	tags    []replica.Tag
 	drops   []*drop
 	ticks   int
-	err     error // final
+	due     []*group // with keys to remove, in the order in which they are served
+	expired uint64   // keys, in groups that this node led
+	err     error    // final
 
 	decisions []waitline.Decision
 	usual     time.Duration // from proposing a command to its result, about
@@ -229,6 +231,9 @@ func (w *Worker) Turn(now time.Duration) error {
 	if w.err != nil {
 		return w.err
 	}
+	if w.space < Full {
+		w.expire()
+	}
 	for pass := 0; pass < maxPasses && len(w.dirty) > 0; pass++ {
 		w.gather()
 		if err := w.process(); err != nil {
@@ -271,7 +276,7 @@ func (w *Worker) Busy() bool {
 	if w.space == Full {
 		return false
 	}
-	return len(w.drops) > 0 || slices.ContainsFunc(w.order, func(g *group) bool { return g.install != nil })
+	return len(w.due) > 0 || len(w.drops) > 0 || slices.ContainsFunc(w.order, func(g *group) bool { return g.install != nil })
 }
 
 // Close gives up all requests that wait. The log and the engine stay open; they are the caller's.
@@ -279,7 +284,7 @@ func (w *Worker) Close() {
 	for _, g := range w.order {
 		w.abandon(g)
 	}
-	w.groups, w.order, w.dirty = nil, nil, nil
+	w.groups, w.order, w.dirty, w.due = nil, nil, nil, nil
 }
 
 func (w *Worker) abandon(g *group) {
