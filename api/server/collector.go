@@ -15,6 +15,7 @@ type statsCollector struct {
 	fsync, apply                                  *prometheus.Desc
 	engineDisk, logDisk, diskFree, diskFullness   *prometheus.Desc
 	scrubPasses, scrubEnd, refilled, damaged      *prometheus.Desc
+	expired, overdue, locks, waiters              *prometheus.Desc
 }
 
 func newStatsCollector(store Store) *statsCollector {
@@ -43,6 +44,10 @@ func newStatsCollector(store Store) *statsCollector {
 		scrubEnd:     desc("scrub_last_end_seconds", "When the last pass ended, in Unix time; 0 before the first."),
 		refilled:     desc("refilled_replicas_total", "Replicas that were replaced from the others because they were damaged on disk."),
 		damaged:      desc("damaged_replicas", "Replicas that are damaged on disk and not mended yet: look into the log if it stays above 0."),
+		expired:      desc("expired_keys_total", "Keys that went away because their time was over, in partitions that this node led."),
+		overdue:      desc("expiry_overdue_seconds", "How long ago the first key that is still there was due, in partitions that this node leads."),
+		locks:        desc("locks_held", "Locks that somebody holds, in partitions that this node leads."),
+		waiters:      desc("lock_waiters", "Requests in line for a lock, in partitions that this node leads."),
 		diskFullness: desc("disk_fullness", "0 while there is room; 1: the node leads nothing, puts are refused where too few replicas have room; 2: all puts are refused; 3: all writes."),
 	}
 }
@@ -52,7 +57,7 @@ func (c *statsCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.role, c.term, c.commit, c.applied, c.lag, c.keys, c.bytes, c.leaders, c.replicas, c.epoch, c.members,
 		c.fsync, c.apply, c.engineDisk, c.logDisk, c.diskFree, c.diskFullness,
-		c.scrubPasses, c.scrubEnd, c.refilled, c.damaged,
+		c.scrubPasses, c.scrubEnd, c.refilled, c.damaged, c.expired, c.overdue, c.locks, c.waiters,
 	} {
 		ch <- d
 	}
@@ -83,6 +88,10 @@ func (c *statsCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, c.scrubPasses, float64(stats.ScrubPasses))
 	counter(ch, c.refilled, float64(stats.ScrubRefilled))
 	gauge(ch, c.damaged, float64(stats.ScrubDamaged))
+	counter(ch, c.expired, float64(stats.ExpiredKeys))
+	gauge(ch, c.overdue, stats.ExpiryOverdue.Seconds())
+	gauge(ch, c.locks, float64(stats.LocksHeld))
+	gauge(ch, c.waiters, float64(stats.LockWaiters))
 	end := 0.0
 	if !stats.ScrubLastEnd.IsZero() {
 		end = float64(stats.ScrubLastEnd.Unix())

@@ -154,6 +154,7 @@ func (f *fakeStore) Stats() server.Stats {
 		},
 		EngineDiskBytes: 1000, LogDiskBytes: 2000, DiskFreeBytes: 3000, DiskFullness: 2,
 		ScrubPasses: 6, ScrubLastEnd: time.Unix(1700000000, 0), ScrubRefilled: 4, ScrubDamaged: 3,
+		ExpiredKeys: 11, ExpiryOverdue: 1500 * time.Millisecond, LocksHeld: 12, LockWaiters: 13,
 	}
 }
 

@@ -68,6 +68,10 @@ func TestMetrics(t *testing.T) {
 		`ringkv_scrub_passes_total`:                          "6",
 		`ringkv_scrub_last_end_seconds`:                      "1.7e+09",
 		`ringkv_refilled_replicas_total`:                     "4",
+		`ringkv_expired_keys_total`:                          "11",
+		`ringkv_expiry_overdue_seconds`:                      "1.5",
+		`ringkv_locks_held`:                                  "12",
+		`ringkv_lock_waiters`:                                "13",
 		`ringkv_damaged_replicas`:                            "3",
 		`ringkv_apply_seconds_count`:                         "", // the fake leaves that histogram out
 	}

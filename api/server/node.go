@@ -117,9 +117,14 @@ func (s nodeStore) Stats() Stats {
 		EngineDiskBytes: st.EngineDisk, LogDiskBytes: st.LogDisk, DiskFreeBytes: st.DiskFree, DiskFullness: uint8(st.DiskSpace),
 		ScrubPasses: st.Scrub.Passes, ScrubLastEnd: st.Scrub.LastEnd, ScrubRefilled: st.Scrub.Refilled, ScrubDamaged: st.Scrub.Damaged,
 	}
+	out.ExpiredKeys = st.Expired
 	for _, g := range st.Groups {
 		if g.Partition == storage.MetaPartition {
 			continue
+		}
+		if Role(g.Role) == RoleLeader {
+			out.LocksHeld, out.LockWaiters = out.LocksHeld+g.Leases, out.LockWaiters+g.Waiters
+			out.ExpiryOverdue = max(out.ExpiryOverdue, g.Overdue)
 		}
 		out.Partitions = append(out.Partitions, PartitionStats{
 			ID: g.Partition, Role: Role(g.Role), Term: g.Term, Commit: g.Commit, Applied: g.Applied, Lag: g.Lag,

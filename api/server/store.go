@@ -108,6 +108,11 @@ type Stats struct {
 	Fsync Latency // of the raft log's batches
 	Apply Latency // of a batch of committed entries, the engine's commit included
 
+	ExpiredKeys   uint64        // that went away because their time was over, in partitions that this node led
+	ExpiryOverdue time.Duration // of the partitions that it leads: how long ago the first key that is still there was due
+	LocksHeld     int           // of the partitions that it leads
+	LockWaiters   int           // likewise
+
 	EngineDiskBytes int64
 	LogDiskBytes    int64
 	DiskFreeBytes   int64 // of the file system under the data directory
