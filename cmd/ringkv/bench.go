@@ -19,6 +19,7 @@ type benchFlags struct {
 	workloads  []string
 	protocol   string
 	once       bool
+	expiring   int
 	load       loadConfig
 	serverPIDs []int
 	anyNode    bool
@@ -40,6 +41,7 @@ Workloads:
   txn1     move 1 between two numbers of one partition: a transaction of two bounded adds
   txn-add  the same between two partitions
   txn2     read two keys of two partitions, and write both in a transaction if they are unchanged; else begin again
+  expire   mix, first in calm, then while --expiring further keys reach the end of their TTL
   lock     take a lock and give it back; with --hot 1 all clients wait for one, and the hand-over is measured
 
 Several workloads run one after another and are compared: "ringkv bench put txn1 txn-add --clients 1" shows what a
@@ -80,6 +82,7 @@ func (a *app) benchCommand() *cobra.Command {
 	fs.IntVar(&f.load.valueBytes, "value-size", 256, "bytes of each value")
 	fs.IntVar(&f.load.keys, "keys", 100_000, "different keys")
 	fs.IntVar(&f.load.hot, "hot", 0, "all clients on so few keys, in place of --keys")
+	fs.IntVar(&f.expiring, "expiring", 1_000_000, "with expire: keys that fall due, evenly over --duration")
 	fs.StringVar(&f.protocol, "protocol", "", "of transactions: auto, 2pc or 3pc (default auto)")
 	fs.BoolVar(&f.once, "exactly-once", false, "give each transaction an idempotency key")
 	fs.DurationVar(&f.load.duration, "duration", 10*time.Second, "how long to measure")
@@ -114,6 +117,9 @@ func (f *benchFlags) finish(args []string) error {
 		w, err := findWorkload(name)
 		if err == nil {
 			err = checkHot(f.load.hot, w)
+		}
+		if err == nil && w.expires {
+			err = f.checkExpiring()
 		}
 		if err != nil {
 			return err
@@ -211,6 +217,9 @@ func (a *app) measure(ctx context.Context, f *benchFlags, name string, nodes []s
 		if err := l.fill(ctx); err != nil {
 			return nil, fmt.Errorf("load keys: %w", err)
 		}
+	}
+	if l.workload.expires {
+		return l.runExpiry(ctx, f.expiring, nodes, s.pids)
 	}
 	return l.run(ctx, s.pids)
 }

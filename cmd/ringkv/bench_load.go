@@ -115,6 +115,7 @@ func (l *load) fillKey(ctx context.Context, c *client.Client, k int, value []byt
 // run warms up, measures, and returns what was measured; pids are the servers to account.
 func (l *load) run(ctx context.Context, pids []int) (*benchResult, error) {
 	l.began, l.enough = time.Now(), make(chan struct{})
+	l.phase.Store(int32(warming))
 	workers := make([]*worker, l.cfg.clients)
 	var wg sync.WaitGroup
 	for i := range workers {

@@ -58,6 +58,7 @@ type benchResult struct {
 	Commit      *opResult        `json:"commit,omitempty"`    // their last request
 	Lock        *opResult        `json:"lock,omitempty"`      // locks taken and given back, the wait included
 	HandOver    *opResult        `json:"hand_over,omitempty"` // of a lock that was waited for: from the sending of its release
+	Expiry      *expiryResult    `json:"expiry,omitempty"`    // of the workload expire
 	Conflicts   int64            `json:"conflicts,omitempty"` // how many times a transaction began again
 	Errors      map[string]int64 `json:"errors,omitempty"`
 	ClientCPUUs float64          `json:"client_cpu_us_per_operation"`
@@ -158,6 +159,11 @@ func (a *app) printResult(r *benchResult) error {
 	if r.Txn != nil {
 		_, _ = fmt.Fprintf(a.stdout, "  began again: %d times, %.3f for each; longest wait %.1f ms\n",
 			r.Conflicts, float64(r.Conflicts)/float64(r.Txn.Ops), float64(r.Txn.MaxUs)/1000)
+	}
+	if r.Expiry != nil {
+		if err := r.Expiry.print(a); err != nil {
+			return err
+		}
 	}
 	if len(r.Errors) > 0 {
 		_, _ = fmt.Fprintln(a.stdout, "  errors:", describeErrors(r.Errors))

@@ -21,6 +21,7 @@ const (
 	workloadTxn1   = "txn1"
 	workloadTxn2   = "txn2"
 	workloadTxnAdd = "txn-add"
+	workloadExpire = "expire"
 	workloadLock   = "lock"
 )
 
@@ -30,6 +31,7 @@ type workload struct {
 	filled  bool // its keys are written beforehand
 	numbers bool // its values are numbers; else they are text if txn is set, or bytes that do not compress
 	txn     bool
+	expires bool                               // meanwhile other keys fall due
 	names   func(k *benchKeys, i int) []string // of the keys with number i
 	step    func(w *worker, ctx context.Context) (*opStats, error)
 }
@@ -42,6 +44,7 @@ var workloadTable = [...]workload{
 	{name: workloadTxn1, filled: true, numbers: true, txn: true, names: (*benchKeys).tagged, step: (*worker).transferInOne},
 	{name: workloadTxn2, filled: true, txn: true, names: (*benchKeys).plain, step: (*worker).readAndWriteBoth},
 	{name: workloadTxnAdd, filled: true, numbers: true, txn: true, names: (*benchKeys).plain, step: (*worker).transfer},
+	{name: workloadExpire, filled: true, expires: true, names: (*benchKeys).plain, step: (*worker).getOrPut},
 	{name: workloadLock, names: (*benchKeys).plain, step: (*worker).lockAndUnlock},
 }
 
