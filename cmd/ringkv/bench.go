@@ -168,6 +168,7 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 func (a *app) sampler(f *benchFlags, pids []int, dirs []string) *sampler {
 	s := &sampler{every: f.every, pids: pids, dirs: dirs}
 	if !f.asJSON {
+		a.stdout = &sharedWriter{w: a.stdout} // with the results
 		s.tell = func(now sample) {
 			a.progress()("")
 			_, _ = fmt.Fprintln(a.stdout, now)

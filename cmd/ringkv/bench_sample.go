@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -126,4 +128,16 @@ func megabytes(list []int64) string {
 		parts[i] = fmt.Sprintf("%.0f", float64(n)/1e6)
 	}
 	return strings.Join(parts, " ")
+}
+
+// sharedWriter lets several goroutines write, each call as a whole.
+type sharedWriter struct {
+	mu sync.Mutex // guards w
+	w  io.Writer
+}
+
+func (s *sharedWriter) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(b)
 }
