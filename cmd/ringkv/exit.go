@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/ringkv/ringkv/api"
 	"github.com/ringkv/ringkv/api/client"
@@ -20,6 +21,8 @@ const (
 	exitUnknown   = 5
 	exitConflict  = 6
 	exitLock      = 7
+	// exitInterrupted is the shell's code for Ctrl-C. What was not finished then is neither done nor failed.
+	exitInterrupted = exitSignal + int(syscall.SIGINT)
 )
 
 // codedError is an error with an exit code of its own.
@@ -66,6 +69,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case isUsage(err):
 		return exitUsage
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
 	default:
 		return exitError
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,7 +45,10 @@ Exit code 4 if a condition does not hold, 5 if it is not known whether the value
 			if err != nil {
 				return usageError(cmd, err)
 			}
-			value, err := a.value(args[1:])
+			value, err := a.value(cmd.Context(), args[1:])
+			if interrupted(cmd.Context(), err) {
+				return err
+			}
 			if err != nil {
 				return usageError(cmd, err)
 			}
@@ -96,14 +98,14 @@ func (f *putFlags) options() ([]client.PutOption, error) {
 }
 
 // value returns the value to store: the argument, or else what standard input holds.
-func (a *app) value(args []string) ([]byte, error) {
+func (a *app) value(ctx context.Context, args []string) ([]byte, error) {
 	if len(args) == 1 && args[0] != "-" {
 		return []byte(args[0]), nil
 	}
 	if len(args) == 0 && isTerminal(a.stdin) {
 		return nil, errors.New("no value: give one, or pipe it in, or say - to type it")
 	}
-	return io.ReadAll(a.stdin)
+	return a.input(ctx)
 }
 
 func (a *app) put(

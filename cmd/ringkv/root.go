@@ -28,7 +28,8 @@ Exit codes:
   4  condition failed (--if-match, --if-absent, a condition or bound of txn, …)
   5  outcome unknown: the write may have been done, or may be done later
   6  conflict: other writers of the same keys were faster; nothing was done, and trying again may help
-  7  lock: held by somebody else for as long as it was waited for, or lost`
+  7  lock: held by somebody else for as long as it was waited for, or lost
+  130  interrupted before the end (Ctrl-C or SIGTERM); watch, serve and dev end so, and return 0`
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -61,6 +60,9 @@ func (a *app) txnCommand() *cobra.Command {
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := a.transaction(cmd, &f, args)
+			if interrupted(cmd.Context(), err) {
+				return err
+			}
 			if err != nil {
 				return usageError(cmd, err)
 			}
@@ -100,7 +102,7 @@ func (a *app) transaction(cmd *cobra.Command, f *txnFlags, args []string) (*clie
 		if cmd.Flags().Changed("timeout") || f.protocol != "" {
 			return nil, errors.New("--timeout and --protocol of a transaction in JSON stand in the JSON")
 		}
-		body, err := a.txnBody(args)
+		body, err := a.txnBody(cmd.Context(), args)
 		if err != nil {
 			return nil, err
 		}
@@ -147,14 +149,14 @@ func protocolOption(name string) ([]client.TxnOption, error) {
 }
 
 // txnBody reads the JSON from the file named, or from standard input.
-func (a *app) txnBody(args []string) ([]byte, error) {
+func (a *app) txnBody(ctx context.Context, args []string) ([]byte, error) {
 	if len(args) == 1 && args[0] != "-" {
 		return os.ReadFile(args[0])
 	}
 	if len(args) == 0 && isTerminal(a.stdin) {
 		return nil, errors.New("no transaction: give it in flags, name a file with its JSON, or pipe that in")
 	}
-	body, err := io.ReadAll(a.stdin)
+	body, err := a.input(ctx)
 	if err == nil && len(body) == 0 {
 		return nil, errors.New("no transaction: neither flags, nor a file, nor anything on standard input")
 	}
