@@ -21,6 +21,7 @@ type LockOption func(*locking)
 type locking struct {
 	owner string
 	ttl   time.Duration
+	until time.Time // the end of the wait; zero: ctx ends it
 }
 
 // LockTTL is how long the lock outlives the last word of its holder: 100 ms to 24 h, 30 s without this option. It is
@@ -29,6 +30,24 @@ func LockTTL(ttl time.Duration) LockOption { return func(l *locking) { l.ttl = t
 
 // LockOwner is what others are told of the holder: 1 to 256 bytes. Without this option it is the host and the process.
 func LockOwner(owner string) LockOption { return func(l *locking) { l.owner = owner } }
+
+// LockWait is how long Lock waits for a lock that somebody else has; without this option, until ctx ends. When ctx ends,
+// a request may be under way of which nobody knows what it will come to; the end of the wait is told by the nodes
+// themselves, as api.ErrLockHeld. So give ctx a few seconds more.
+func LockWait(d time.Duration) LockOption {
+	return func(l *locking) { l.until = time.Now().Add(d) }
+}
+
+// waitFor is how long the cluster is to let a request wait that ends with ctx.
+func (l *locking) waitFor(ctx context.Context) time.Duration {
+	if l.until.IsZero() {
+		return waitUntil(ctx)
+	}
+	return min(waitUntil(ctx), max(0, time.Until(l.until).Truncate(time.Millisecond)))
+}
+
+// over reports whether the wait has ended, as far as it can be told to the nodes.
+func (l *locking) over() bool { return !l.until.IsZero() && time.Until(l.until) < time.Millisecond }
 
 // Lock is a lock that this process holds, and renews until Unlock.
 type Lock struct {
@@ -43,25 +62,25 @@ type Lock struct {
 	once   sync.Once
 }
 
-// Lock waits for the lock called name, in the order of arrival over the whole cluster, until ctx ends. It is not
-// re-entrant. What ctx does afterwards is of no matter to the lock.
+// Lock waits for the lock called name, in the order of arrival over the whole cluster, until ctx or LockWait ends. It
+// is not re-entrant. What ctx does afterwards is of no matter to the lock.
 //
 // The lock is renewed in the background. A process that stands still for longer than the TTL loses it all the same, and
 // may wake up without having heard of it: so writes that must not come too late belong into a transaction with IfLock.
 //
 // Where an answer was lost, the lock may be held in this caller's name by nobody, until its TTL ends; Lock waits for that
-// too. Errors: *Error; api.ErrLockHeld when ctx ended first, if a node had told by then that another has the lock;
-// ErrUnavailable; ErrUnknownOutcome.
+// too. Errors: *Error; api.ErrLockHeld when LockWait ended first, or ctx, if a node had told by then that another has
+// the lock; ErrUnavailable; ErrUnknownOutcome.
 func (c *Client) Lock(ctx context.Context, name string, opts ...LockOption) (*Lock, error) {
 	l := newLocking(opts)
 	var held *api.LockHeldError
 	for n := 1; ; n++ {
-		lock, err := c.acquire(ctx, name, l, waitUntil(ctx))
+		lock, err := c.acquire(ctx, name, l, l.waitFor(ctx))
 		again := errors.As(err, &held) || errors.Is(err, api.ErrLockLost) || errors.Is(err, ErrUnknownOutcome)
 		switch {
 		case err == nil:
 			return lock, nil
-		case ended(ctx, time.Now()) != nil, again && !pauseForOthers(ctx, n):
+		case ended(ctx, time.Now()) != nil, again && (l.over() || !pauseForOthers(ctx, n)):
 			return nil, tellHeld(err, held)
 		case !again:
 			return nil, err

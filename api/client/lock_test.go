@@ -188,6 +188,38 @@ func TestLockHeldIsTold(t *testing.T) {
 	}
 }
 
+// The end of LockWait is told by a node, never as an unknown outcome, however short the wait and however busy the machine.
+func TestLockWaitEnds(t *testing.T) {
+	t.Parallel()
+	_, c := bank(t, 1)
+	ctx := t.Context()
+	first, err := c.Lock(ctx, "m", client.LockOwner("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []time.Duration{-time.Second, 0, time.Nanosecond, time.Millisecond, 50 * time.Millisecond} {
+		begun := time.Now()
+		var held *api.LockHeldError
+		_, err := c.Lock(ctx, "m", client.LockWait(d))
+		if !errors.As(err, &held) || held.Holder.Owner != "one" || errors.Is(err, client.ErrUnknownOutcome) {
+			t.Fatalf("%v: %v", d, err)
+		}
+		if took := time.Since(begun); took < d-time.Millisecond {
+			t.Errorf("%v: gave up after %v", d, took)
+		}
+	}
+	if err := first.Unlock(ctx); err != nil {
+		t.Fatal(err)
+	}
+	second, err := c.Lock(ctx, "m", client.LockWait(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Unlock(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestBadLocks(t *testing.T) {
 	_, c := bank(t, 1)
 	for name, try := range map[string]func() (*client.Lock, error){
