@@ -26,6 +26,8 @@ const (
 const (
 	// lockKillAfter is how long a command that has lost its lock may take to end by itself.
 	lockKillAfter = 3 * time.Second
+	// lockAnswerTimeout is how much longer than --wait the answer may take.
+	lockAnswerTimeout = 10 * time.Second
 	// unlockTimeout bounds the release of a lock whose command has ended.
 	unlockTimeout = 5 * time.Second
 	// The shell's codes: a command that could not be started, and one that a signal ended.
@@ -59,6 +61,9 @@ was not to be had within --wait, or was lost. Without COMMAND it is 3 if nobody 
 		Example: examples("ringkv lock backup -- ./backup.sh", "ringkv lock backup --wait 0s -- ./backup.sh", "ringkv lock backup"),
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.check(cmd, args); err != nil {
+				return usageError(cmd, err)
+			}
 			if len(args) == 1 {
 				f.target.timeout = unlockTimeout
 				return a.withClient(cmd, &f.target, func(ctx context.Context, c *client.Client) error {
@@ -77,6 +82,22 @@ was not to be had within --wait, or was lost. Without COMMAND it is 3 if nobody 
 	return cmd
 }
 
+// check refuses what cannot be meant.
+func (f *lockFlags) check(cmd *cobra.Command, args []string) error {
+	if cmd.ArgsLenAtDash() == 0 {
+		return errors.New("the lock's name stands before --: ringkv lock NAME -- COMMAND")
+	}
+	for _, name := range []string{"ttl", "wait", "owner"} {
+		if len(args) == 1 && cmd.Flags().Changed(name) {
+			return fmt.Errorf("--%s is for taking the lock, and there is no COMMAND: ringkv lock NAME -- COMMAND", name)
+		}
+	}
+	if f.wait < 0 {
+		return fmt.Errorf("--wait %v: want 0s or more", f.wait)
+	}
+	return nil
+}
+
 func (a *app) showLock(ctx context.Context, c *client.Client, name string, asJSON bool) error {
 	l, err := c.LockState(ctx, name)
 	if err != nil {
@@ -91,8 +112,8 @@ func (a *app) showLock(ctx context.Context, c *client.Client, name string, asJSO
 
 // lock runs argv under the lock called name.
 func (a *app) lock(cmd *cobra.Command, f *lockFlags, name string, argv []string) error {
-	if f.wait < 0 {
-		return usageError(cmd, fmt.Errorf("--wait %v: want 0s or more", f.wait))
+	if _, err := exec.LookPath(argv[0]); err != nil { // before anybody waits, or is kept waiting
+		return &codedError{code: exitNotStarted, err: err}
 	}
 	c, err := client.New(client.Config{Nodes: f.target.addrs(a), Direct: true, MaxAttempts: cliAttempts})
 	if err != nil {
@@ -125,15 +146,17 @@ func takeLock(cmd *cobra.Command, c *client.Client, f *lockFlags, name string) (
 		opts = append(opts, client.LockOwner(f.owner))
 	}
 	ctx := cmd.Context()
-	switch {
-	case !cmd.Flags().Changed("wait"):
-		return c.Lock(ctx, name, opts...)
-	case f.wait == 0:
-		return c.TryLock(ctx, name, opts...)
+	if cmd.Flags().Changed("wait") {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.wait+lockAnswerTimeout)
+		defer cancel()
+		opts = append(opts, client.LockWait(f.wait))
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.wait)
-	defer cancel()
-	return c.Lock(ctx, name, opts...)
+	l, err := c.Lock(ctx, name, opts...)
+	if interrupted(cmd.Context(), err) {
+		return nil, &codedError{code: exitInterrupted, err: err}
+	}
+	return l, err
 }
 
 // runLocked runs argv until it ends, or is ended because the lock is lost. Errors: a commandExit for its exit code,
