@@ -11,8 +11,12 @@ import (
 	"github.com/ringkv/ringkv/api"
 )
 
-// defaultHTTP is where a node answers clients unless told otherwise.
-const defaultHTTP = "127.0.0.1:8080"
+// Where a node listens unless told otherwise.
+const (
+	defaultHTTP   = "127.0.0.1:8080"
+	defaultPeer   = "127.0.0.1:7947"
+	defaultGossip = "127.0.0.1:7946"
+)
 
 // serveConfig is what a node is told. Each field's flag says unit and default.
 type serveConfig struct {
@@ -41,8 +45,8 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Name, "name", hostname(), "this node's name, different from all others in the cluster")
 	fs.StringVar(&c.DataDir, "data-dir", "ringkv-data", "directory for everything that the node keeps")
 	fs.StringVar(&c.HTTP, "http", defaultHTTP, "host:port for clients")
-	fs.StringVar(&c.Peer, "peer", "127.0.0.1:7947", "host:port for the other nodes")
-	fs.StringVar(&c.Gossip, "gossip", "127.0.0.1:7946", "host:port for gossip, TCP and UDP")
+	fs.StringVar(&c.Peer, "peer", defaultPeer, "host:port for the other nodes")
+	fs.StringVar(&c.Gossip, "gossip", defaultGossip, "host:port for gossip, TCP and UDP")
 	fs.StringVar(&c.Advertise, "advertise", "", "host name or IP that others reach this node by (default: as it listens)")
 	fs.StringSliceVar(&c.Join, "join", nil, "gossip host:port of any members to join; repeatable")
 	fs.IntVar(&c.Partitions, "partitions", 64, "partitions, a power of two up to 32768; fixed when the cluster forms")

@@ -104,12 +104,24 @@ func (c *serveConfig) checkListen(flag, addr string) error {
 func checkHostPort(flag, addr string) (host string, err error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "", fmt.Errorf("%s %q: want host:port, for example 127.0.0.1:8080", flag, addr)
+		return "", fmt.Errorf("%s %q: want host:port, for example %s", flag, addr, exampleAddr(flag))
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", fmt.Errorf("%s %q: port %q is not 1 to 65535", flag, addr, port)
 	}
 	return host, nil
+}
+
+// exampleAddr is an address as it is usual for flag.
+func exampleAddr(flag string) string {
+	switch flag {
+	case "--gossip", "--join":
+		return defaultGossip
+	case "--peer":
+		return defaultPeer
+	default:
+		return defaultHTTP
+	}
 }
 
 // checkHost refuses what is not a bare host.

@@ -73,8 +73,8 @@ func (a *app) businessCommand(name, short, long string) *cobra.Command {
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts, err := protocolOption(f.protocol)
-			if err == nil && f.cfg.Count > 0 && cmd.Flags().Changed("duration") {
-				err = errors.New("--count and --duration exclude each other")
+			if err == nil {
+				err = f.check(cmd)
 			}
 			if err != nil {
 				return usageError(cmd, err)
@@ -93,6 +93,18 @@ func (a *app) businessCommand(name, short, long string) *cobra.Command {
 	fs.BoolVar(&f.cfg.Keep, "keep", false, "leave the keys in place")
 	fs.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
 	return cmd
+}
+
+// check refuses what package demo would take for its defaults, or cannot do.
+func (f *demoFlags) check(cmd *cobra.Command) error {
+	counted := cmd.Flags().Changed("count")
+	switch {
+	case min(f.cfg.Clients, f.cfg.Size) <= 0, f.cfg.Duration <= 0, counted && f.cfg.Count <= 0:
+		return errors.New("--clients, --size, --duration and --count: want more than 0")
+	case counted && cmd.Flags().Changed("duration"):
+		return errors.New("--count and --duration exclude each other")
+	}
+	return nil
 }
 
 func (a *app) demo(ctx context.Context, f *demoFlags) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -33,6 +34,9 @@ A listing sees every write acknowledged before it began; it is not one snapshot.
 			"ringkv list --start b --end d --json"),
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if opts.Limit < 0 {
+				return usageError(cmd, fmt.Errorf("--limit %d: want 0 or more", opts.Limit))
+			}
 			opts.Prefix = strings.Join(args, "")
 			opts.KeysOnly = !values && !asJSON
 			return a.withClient(cmd, &t, func(ctx context.Context, c *client.Client) error {

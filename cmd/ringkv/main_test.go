@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -173,6 +174,7 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	a := &app{stdin: strings.NewReader(stdin), stdout: ts.Stdout(), stderr: ts.Stderr(), start: startFake}
 	for _, name := range []string{
 		"RINGKV_NODES", "RINGKV_HTTP", "RINGKV_WEIGHT", "RINGKV_CONFIG", "RINGKV_WIEGHT", "RINGKV_SERVICE_HOST",
+		"RINGKV_CLUSTER",
 	} {
 		a.env = append(a.env, name+"="+ts.Getenv(name))
 	}
@@ -182,12 +184,23 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // scriptAnswer implements "answer NODE CODE [OUTCOME]": all requests to the node get this problem from now on; "answer
-// NODE cut" hangs up instead.
+// NODE cut" hangs up instead, "answer NODE never" lets them wait, and "answer NODE foreign" is some other server's answer.
 func scriptAnswer(ts *testscript.TestScript, _ bool, args []string) {
 	cluster := ts.Value(clusterKey{}).(*clienttest.Cluster)
 	n := cluster.Nodes[args[0][0]-'1']
-	if args[1] == "cut" {
+	switch args[1] {
+	case "cut":
 		n.Intercept(func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
+		return
+	case "never":
+		n.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+			_, _ = io.Copy(io.Discard, r.Body) // only then does the server see a client that hangs up
+			<-r.Context().Done()
+			return true
+		})
+		return
+	case "foreign":
+		n.Intercept(func(w http.ResponseWriter, r *http.Request) bool { http.NotFound(w, r); return true })
 		return
 	}
 	err := api.Code(args[1]).Sentinel()

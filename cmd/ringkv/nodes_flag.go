@@ -22,7 +22,7 @@ const (
 
 // target is which nodes a client command asks, and for how long.
 type target struct {
-	nodes   []string
+	nodes   nodeList
 	timeout time.Duration
 }
 
@@ -33,9 +33,28 @@ func (t *target) flags(cmd *cobra.Command) {
 }
 
 func (t *target) nodeFlag(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVarP(&t.nodes, "node", "n", nil,
+	cmd.Flags().VarP(&t.nodes, "node", "n",
 		"host:port of any node; repeatable, asked in this order (env "+nodesVariable+")")
 }
+
+// nodeList is the value of --node. An empty one, perhaps of a variable that is not set, is refused: the command would
+// turn to another cluster than was meant.
+type nodeList []string
+
+// Set implements pflag.Value: it adds the nodes of a comma-separated list.
+func (l *nodeList) Set(s string) error {
+	nodes := splitList(s)
+	if len(nodes) == 0 {
+		return errors.New("want host:port")
+	}
+	*l = append(*l, nodes...)
+	return nil
+}
+
+func (l *nodeList) String() string { return strings.Join(*l, ",") }
+
+// Type implements pflag.Value, for the help.
+func (l *nodeList) Type() string { return "strings" }
 
 // addrs returns the nodes to ask: the flag's, else the environment's, else the usual ones of serve and of dev.
 func (t *target) addrs(a *app) []string {
@@ -84,13 +103,21 @@ func (a *app) withClient(cmd *cobra.Command, t *target, fn func(context.Context,
 	return explain(fn(ctx, c), t.addrs(a))
 }
 
-// explain adds to an error that no node answered what to do about it.
+// explain adds to an error that no node answered, or none that is ours, or none in time, what to do about it.
 func explain(err error, addrs []string) error {
 	var failed *client.Error
 	var answered *api.Problem
-	if !errors.As(err, &failed) || !errors.Is(err, client.ErrUnavailable) || errors.As(err, &answered) {
+	if !errors.As(err, &failed) || errors.As(err, &answered) {
 		return err
 	}
-	return fmt.Errorf("%w\nNo node answers at %s. Is one running (ringkv dev, ringkv serve)? Else name it with --node",
-		err, strings.Join(addrs, ", "))
+	switch {
+	case errors.Is(err, client.ErrUnavailable):
+		return fmt.Errorf("%w\nNo node answers at %s. Is one running (ringkv dev, ringkv serve)? Else name it with --node",
+			err, strings.Join(addrs, ", "))
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w\nNo answer in time. Do most of the nodes live? See ringkv status", err)
+	case errors.Is(err, api.ErrInvalid) && failed.Attempts > 0: // an answer, but no problem document
+		return fmt.Errorf("%w\nNo ringkv answers like that. Is %s the --http address of a node?", err, failed.Node)
+	}
+	return err
 }

@@ -39,6 +39,7 @@ func (a *app) rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          usageArgs(cobra.NoArgs),
+		Version:       readVersion().String(),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRun: func(cmd *cobra.Command, args []string) {
 			if !wantsJSON(cmd, args) {
@@ -46,6 +47,8 @@ func (a *app) rootCommand() *cobra.Command {
 			}
 		},
 	}
+	root.SuggestionsMinimumDistance = 2 // letters
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
@@ -96,14 +99,31 @@ func fileFlags(cmd *cobra.Command, names ...string) {
 	}
 }
 
-// usageArgs makes a violation of check a usage error.
+// usageArgs makes a violation of check a usage error, which says what the command takes.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError(cmd, err)
+		err := check(cmd, args)
+		form := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+		switch {
+		case err == nil:
+			return nil
+		case len(args) == 0:
+			return usageError(cmd, fmt.Errorf("want %s", form))
+		case cmd.HasSubCommands():
+			return usageError(cmd, withSuggestions(cmd, args[0], err))
+		default:
+			return usageError(cmd, fmt.Errorf("unexpected argument %q: want %s", args[len(args)-1], form))
 		}
-		return nil
 	}
+}
+
+// withSuggestions adds to the complaint about an unknown command those that were perhaps meant.
+func withSuggestions(cmd *cobra.Command, unknown string, err error) error {
+	meant := cmd.SuggestionsFor(unknown)
+	if len(meant) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; did you mean %s?", err, strings.Join(meant, " or "))
 }
 
 // usageError marks err as the caller's mistake and points to the help.

@@ -17,7 +17,11 @@ func (a *app) warnUnknownVariables() {
 		if !strings.HasPrefix(name, envPrefix) || value == "" || slices.Contains(known, name) || orchestrated(name) {
 			continue
 		}
-		_, _ = fmt.Fprintf(a.stderr, "ringkv: warning: the variable %s means nothing; the nearest that does is %s\n", name, nearest(name, known))
+		hint := ""
+		if near := nearest(name, known); distance(name, near) <= (len(name)-len(envPrefix))/2 {
+			hint = "; the nearest that does is " + near
+		}
+		_, _ = fmt.Fprintf(a.stderr, "ringkv: warning: the variable %s means nothing%s\n", name, hint)
 	}
 }
 

@@ -21,6 +21,10 @@ type buildVersion struct {
 	Platform string `json:"platform"`
 }
 
+func (v buildVersion) String() string {
+	return fmt.Sprintf("ringkv %s (%s, %s)", v.Version, v.Go, v.Platform)
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -32,7 +36,7 @@ func (a *app) versionCommand() *cobra.Command {
 			if asJSON {
 				return a.printJSON(v)
 			}
-			_, err := fmt.Fprintf(a.stdout, "ringkv %s (%s, %s)\n", v.Version, v.Go, v.Platform)
+			_, err := fmt.Fprintln(a.stdout, v)
 			return err
 		},
 	}
