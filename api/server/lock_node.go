@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/ringkv/ringkv/api"
@@ -45,7 +44,7 @@ func lockError(err error) error {
 	case errors.As(err, &held):
 		return &api.LockHeldError{Holder: api.LockHolder{Owner: held.Owner, TTLMs: held.TTL.Milliseconds()}}
 	case errors.Is(err, cluster.ErrLockLost):
-		return fmt.Errorf("%w: %w", api.ErrLockLost, err)
+		return api.ErrLockLost // which says the same
 	case errors.Is(err, cluster.ErrNotFound):
 		return api.ErrLockNotFound
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -36,8 +37,8 @@ The data lives in a temporary directory that is removed at the end, or in --dir,
 		Example: examples("ringkv dev", "ringkv dev --nodes 5 --dir ./dev-data"),
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.nodes < 1 || f.nodes > maxDevNodes {
-				return usageError(cmd, fmt.Errorf("--nodes %d: want 1 to %d", f.nodes, maxDevNodes))
+			if err := f.check(); err != nil {
+				return usageError(cmd, err)
 			}
 			return a.dev(cmd.Context(), &f)
 		},
@@ -52,6 +53,19 @@ The data lives in a temporary directory that is removed at the end, or in --dir,
 	cmd.Flags().DurationVar(&f.readyWithin, "ready-within", time.Minute, "give up if the nodes are not ready by then")
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "of the nodes: debug, info, warn or error")
 	return cmd
+}
+
+// check holds the number of nodes and all their ports to what there is.
+func (f *devFlags) check() error {
+	if f.nodes < 1 || f.nodes > maxDevNodes {
+		return fmt.Errorf("--nodes %d: want 1 to %d", f.nodes, maxDevNodes)
+	}
+	for flag, port := range map[string]int{"--http-port": f.httpPort, "--peer-port": f.peerPort, "--gossip-port": f.gossipPort} {
+		if most := math.MaxUint16 + 1 - f.nodes; port < 1 || port > most {
+			return fmt.Errorf("%s %d: want 1 to %d, as every node takes the next one", flag, port, most)
+		}
+	}
+	return nil
 }
 
 // dev runs a fleet until ctx ends.

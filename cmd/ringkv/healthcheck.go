@@ -59,7 +59,7 @@ func probe(ctx context.Context, addr, path string) error {
 	transport := &http.Transport{DisableKeepAlives: true}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w\nNo node answers at %s. Is it running, and is that its --http?", err, addr)
 	}
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -54,7 +54,7 @@ func (a *app) lockCommand() *cobra.Command {
 Waiters are served in order of arrival over the whole cluster. The command runs in a process group of its own, to which
 signals are passed on. It finds the lock's fencing token in ` + lockTokenVariable + `, and its name in ` + lockNameVariable + `:
 ringkv txn --if-lock NAME@TOKEN writes only while the lock is held. If the lock is lost, the command and all of its group
-are sent SIGTERM, and after 3 s SIGKILL.
+are sent SIGTERM, and after 3 s SIGKILL. If this process is killed itself, the command gets SIGTERM (on Linux).
 
 The exit code is the command's (128 and more: the signal that ended it; 127: it could not be started), or 7 if the lock
 was not to be had within --wait, or was lost. Without COMMAND it is 3 if nobody holds the lock.`,
