@@ -40,6 +40,8 @@ type Config struct {
 	// ScrubInterval is about how often everything on disk is read and checked. Default 24 h; negative: never.
 	ScrubInterval time.Duration
 
+	MaxWatchers int // that this node takes. Default 10,000.
+
 	Tick           time.Duration // of the raft groups. Default 100 ms.
 	ElectionTicks  int           // without a leader before an election, up to twice that. Default 15.
 	HeartbeatTicks int           // between a leader's heartbeats. Default 5.

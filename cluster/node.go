@@ -88,7 +88,7 @@ func Start(cfg Config) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	n.requests.New = newRequest
 	n.loop = newLoop(cfg.Tick, n.begun)
-	n.hub = watch.New(watch.Config{Cluster: watched{n}, Logger: cfg.Logger})
+	n.hub = watch.New(watch.Config{Cluster: watched{n}, MaxWatchers: cfg.MaxWatchers, Logger: cfg.Logger})
 	if err := n.start(); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}

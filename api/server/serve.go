@@ -36,8 +36,7 @@ func (s *Server) countConn(_ net.Conn, state http.ConnState) {
 		s.conns.Add(1)
 		s.metrics.conns.Inc()
 	case http.StateClosed, http.StateHijacked:
-		s.metrics.conns.Dec()
-		s.conns.Done()
+		s.connEnded()
 	}
 }
 
@@ -55,6 +54,9 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.unwatch()
 	err := s.http.Shutdown(ctx)
+	if err == nil {
+		err = s.awaitConns(ctx) // watches are out of net/http's hands
+	}
 	if err != nil {
 		err = context.Cause(ctx)
 		_ = s.http.Close() // its listeners are closed already
@@ -62,4 +64,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.end(errStopped)
 	s.conns.Wait()
 	return err
+}
+
+// awaitConns waits for all connections to end, at most until ctx does; no new ones come any more.
+func (s *Server) awaitConns(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() {
+		s.conns.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -225,6 +226,42 @@ func TestWatchClientLeaves(t *testing.T) {
 				t.Errorf("leave %v: %d watches were closed", leave, f.closed)
 			}
 			conn.Close()
+		}
+	}, server.WithWatches(f))
+}
+
+// TestWatchHTTP10: a client that knows no chunks gets the stream as it is, and its end is that of the connection.
+func TestWatchHTTP10(t *testing.T) {
+	f := &fakeWatches{}
+	bubble(t, server.Config{}, newFakeStore(), func(t *testing.T, _ *server.Server, l *pipeListener) {
+		conn := l.dial()
+		defer conn.Close()
+		fmt.Fprint(conn, "GET /v1/watch HTTP/1.0\r\nHost: x\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.ProtoMinor != 0 || len(resp.TransferEncoding) > 0 {
+			t.Fatalf("%+v, %v", resp, err)
+		}
+		r := bufio.NewReader(resp.Body)
+		lines(t, r, 1)
+		f.watches[0].end <- watch.ErrLagged
+		if got := lines(t, r, 1); !strings.HasPrefix(got, "event: lagged\n") {
+			t.Errorf("got %q", got)
+		}
+		if rest, err := r.ReadString(0); rest != "" || err.Error() != "EOF" {
+			t.Errorf("after lagged: %q, %v", rest, err)
+		}
+	}, server.WithWatches(f))
+}
+
+// TestWatchCut: a stream that breaks has no orderly end.
+func TestWatchCut(t *testing.T) {
+	f := &fakeWatches{}
+	bubble(t, server.Config{}, newFakeStore(), func(t *testing.T, _ *server.Server, l *pipeListener) {
+		_, r := watching(t, l, "/v1/watch")
+		lines(t, r, 1)
+		f.watches[0].end <- errors.New("broken")
+		if rest, err := r.ReadString(0); rest != "" || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("after a fault: %q, %v", rest, err)
 		}
 	}, server.WithWatches(f))
 }
