@@ -23,7 +23,7 @@ const calmTraffic = 3 * time.Second
 // calmDown ends all faults and waits until the cluster is what its description says.
 func (w *world) calmDown() {
 	w.note("calm", 0, 0)
-	w.calm = true
+	w.calm, w.calmAt = true, w.now
 	w.net.calm()
 	for _, n := range w.nodes {
 		n.fuse = fuse{left: -1, blown: n.fuse.blown}
@@ -35,6 +35,7 @@ func (w *world) calmDown() {
 		}
 	}
 	w.watchLocks()
+	w.watchLeases()
 	w.run(w.now + calmTraffic)
 	w.closed = true
 	if err := w.settle(); err != nil {
@@ -94,7 +95,7 @@ func (w *world) unsettled() error {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
 	}
-	if err := w.txnsUnsettled(s); err != nil {
+	if err := errors.Join(w.txnsUnsettled(s), w.locksUnsettled()); err != nil {
 		return err
 	}
 	return w.leftovers(s)

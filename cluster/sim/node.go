@@ -152,9 +152,17 @@ func (n *node) open() (err error) {
 		Node: n.id, Log: n.log, Engine: n.engine, Outbox: &outbox{n: n, life: n.life},
 		OpenSpool: n.disk.openSpool, OnLead: n.onLead, OnStuck: n.onStuck, Logger: w.logger(n),
 		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, KeepEntries: keepEntries,
-	}, w.now)
+	}, n.clock())
 	n.worker = wk
 	return err
+}
+
+// clock is the machine's monotonic clock.
+func (n *node) clock() time.Duration {
+	if bad := n.w.cfg.Sabotage.Clock; bad != nil {
+		return bad(n.index, n.w.now)
+	}
+	return n.w.now
 }
 
 // openLog opens the log as a node does. Where the log is sabotaged its own check would convict at once, and say nothing of
@@ -194,6 +202,9 @@ func (n *node) onLead(p ring.PartitionID, leader replica.ID, term uint64) {
 		n.w.stats.Leaders++
 		n.w.note("leads", uint64(n.index)<<32|uint64(p), term)
 		n.announce(p)
+		if n.w.cfg.Sabotage.ForgetLines {
+			n.forgetLine(p)
+		}
 	}
 }
 
@@ -217,7 +228,7 @@ func (n *node) beat(life int) {
 			return
 		}
 		n.nextTick = n.w.now + n.period
-		n.inbox = append(n.inbox, func(wk *worker.Worker) { wk.Tick(n.w.now) })
+		n.inbox = append(n.inbox, func(wk *worker.Worker) { wk.Tick(n.clock()) })
 		n.wake()
 		n.beat(life)
 	})
@@ -289,7 +300,7 @@ func (n *node) work(inbox []func(*worker.Worker)) (err error) {
 	for _, fn := range inbox {
 		fn(n.worker)
 	}
-	return n.worker.Turn(n.w.now)
+	return n.worker.Turn(n.clock())
 }
 
 // failed ends a process whose worker gave up: as the node does, it answers everybody who waits.

@@ -21,6 +21,7 @@ const (
 	askTxn           // a command of the commit protocol; unlike a write it may be repeated freely
 	askKeys          // several keys of one group as of one moment
 	askState         // what a group knows of a transaction
+	askLease         // a command about a lock, which may be repeated as well
 )
 
 // outcome is what a client knows in the end.
@@ -38,6 +39,7 @@ type reply struct {
 	result  storage.Result // askWrite
 	found   bool           // askRead
 	item    storage.Item   // askRead, if found
+	refused bool           // askLease: nothing was done, and it is not to be tried again
 	member  bool           // askMember
 	keys    storage.ReadSet
 	state   storage.TxnStatus
@@ -57,6 +59,10 @@ type request struct {
 	keys     [][]byte      // askKeys
 	ungated  bool          // sabotage: locks are not looked at
 	txn      storage.TxnID // askState
+	lock     *lock         // askLease
+	place    *place        // askLease: of an acquire
+	encode   func() []byte // askLease: what data is at this attempt; nil if always the same
+	waits    bool          // askLease: the answer may be long in coming
 	deadline time.Duration // send sets it where it is 0
 	wait     time.Duration // for the answer to an attempt; 0 means attemptTime
 	done     func(reply)
@@ -65,7 +71,12 @@ type request struct {
 	attempt int
 	serial  int // of the attempt under way; answers to others come too late
 	over    bool
-	sent    bool // askTxn: an attempt may have had an effect
+	sent    bool // askTxn, askLease: an attempt may have had an effect
+
+	// Of the attempt under way, if its answer may be waited for.
+	op     *worker.Wish
+	at     *node
+	atLife int
 }
 
 const (
@@ -98,7 +109,7 @@ func (r *request) try() {
 	switch {
 	case r.over:
 		return
-	case r.ask == askTxn && r.sent && (r.w.now > r.deadline || r.gateDied()):
+	case r.repeatable() && r.sent && (r.w.now > r.deadline || r.gateDied()):
 		r.finish(reply{outcome: unknown})
 		return
 	case r.w.now > r.deadline, r.gateDied() && r.ask != askWrite:
@@ -120,8 +131,15 @@ func (r *request) try() {
 	r.travel(to, serial)
 }
 
+// repeatable tells whether the request may be tried again whatever became of an attempt.
+func (r *request) repeatable() bool { return r.ask == askTxn || r.ask == askLease }
+
 // travel brings the attempt under way to a node.
 func (r *request) travel(to *node, serial int) {
+	if r.ask == askLease {
+		r.bring(to, serial)
+		return
+	}
 	if d, ok := r.w.net.pass(r.gate, to); ok {
 		r.w.after(d, func() { to.arrive(func(wk *worker.Worker) { to.serve(wk, r, serial) }) })
 	}
@@ -163,8 +181,9 @@ func (r *request) lost(serial int) {
 	case r.over || r.serial != serial:
 	case r.ask == askWrite:
 		r.finish(reply{outcome: unknown})
-	case r.ask == askTxn:
+	case r.repeatable():
 		r.sent = true
+		r.leave(r.gate)
 		r.again(0)
 	default:
 		r.again(0)
@@ -177,7 +196,11 @@ func (n *node) serve(wk *worker.Worker, r *request, serial int) {
 		n.read(r, serial)
 		return
 	}
-	op := n.op(r)
+	n.submit(wk, r, serial, n.op(r))
+}
+
+// submit hands an attempt to the worker.
+func (n *node) submit(wk *worker.Worker, r *request, serial int, op *worker.Op) {
 	count := 0
 	op.Done = func(op *worker.Op) {
 		if count++; count > 1 {
@@ -290,6 +313,7 @@ func (r *request) hear(from ring.NodeID, serial int, err error, rep reply) {
 	}
 	r.serial++ // no timeout any more
 	var elsewhere *replica.NotLeaderError
+	r.sent = r.sent || r.waits && err != nil // it may have waited before it was told
 	switch {
 	case err == nil:
 		r.gate.leaders[r.group] = from
@@ -303,7 +327,7 @@ func (r *request) hear(from ring.NodeID, serial int, err error, rep reply) {
 	case errors.Is(err, replica.ErrDropped):
 		r.again(r.gate.leaders[r.group])
 	case errors.Is(err, worker.ErrLocked):
-		r.finish(reply{outcome: noEffect})
+		r.finish(reply{outcome: noEffect, refused: true})
 	case errors.Is(err, replica.ErrOutcomeUnknown) && r.ask == askWrite:
 		r.finish(reply{outcome: unknown})
 	case errors.Is(err, replica.ErrOutcomeUnknown):

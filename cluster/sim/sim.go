@@ -15,18 +15,19 @@ import (
 
 // Config is one run. The zero value of everything but Seed means the default.
 type Config struct {
-	Seed       uint64
-	Nodes      int              // members at the most at a time, from 3 on; default 3 to 5, drawn from the seed
-	Partitions int              // a power of two; default 2, 4 or 8
-	Clients    int              // default 5
-	Keys       int              // that they use, default 6
-	TxnClients int              // that do transactions, default 8; negative: none, and nothing about transactions happens
-	Protocol   storage.Protocol // of all transactions; default all of them, mixed
-	Chaos      time.Duration    // virtual time under faults, default 12 s
-	Calm       time.Duration    // virtual time in which the cluster must settle afterwards, default 120 s
-	Pace       time.Duration    // between two faults, about; default 100 to 900 ms, drawn from the seed
-	Sabotage   Sabotage
-	Log        io.Writer // gets a line for every noted event; default none
+	Seed        uint64
+	Nodes       int              // members at the most at a time, from 3 on; default 3 to 5, drawn from the seed
+	Partitions  int              // a power of two; default 2, 4 or 8
+	Clients     int              // default 5
+	Keys        int              // that they use, default 6
+	TxnClients  int              // that do transactions, default 8; negative: none, and nothing about transactions happens
+	Protocol    storage.Protocol // of all transactions; default all of them, mixed
+	LockClients int              // that take locks and write what these guard; default none. They need TxnClients
+	Chaos       time.Duration    // virtual time under faults, default 12 s
+	Calm        time.Duration    // virtual time in which the cluster must settle afterwards, default 120 s
+	Pace        time.Duration    // between two faults, about; default 100 to 900 ms, drawn from the seed
+	Sabotage    Sabotage
+	Log         io.Writer // gets a line for every noted event; default none
 }
 
 // Sabotage breaks the system on purpose, from outside, to test that the checks convict. The zero value breaks nothing.
@@ -56,6 +57,13 @@ type Sabotage struct {
 	DirtyReads, CheckVersions, OnePass, GuessNo, GuessAbsent bool
 	// ForgetDecided moves a coordinator's mark when it has answered its client, not when all groups have acknowledged.
 	ForgetDecided bool
+	// Token changes the fencing token that a client is told.
+	Token func(storage.Version) storage.Version
+	// Clock is what a node takes for its monotonic clock.
+	Clock func(node int, now time.Duration) time.Duration
+	// Unguarded writes what locks guard without asking for the lock. AskOnce never asks another leader about a wish for a lock.
+	// ForgetLines lets new leaders forget who waits for locks.
+	Unguarded, AskOnce, ForgetLines bool
 	// Repeat submits every write that was answered as unknown once more, as careless clients do.
 	Repeat bool
 }
@@ -99,6 +107,40 @@ type Stats struct {
 	Removed   int           // replicas removed as strays
 	Epoch     int           // of the cluster's description at the end
 	TxnStats
+	LockStats
+}
+
+// LockStats are those of locks.
+type LockStats struct {
+	LocksTaken     int // wishes that were granted
+	InLine         int // pairs of them of which one waited before the other came, and was served first or saw its wait end
+	LocksHeld      int // wishes that ended with somebody else's holding
+	LockFailures   int // wishes that nobody answered, or that hung up
+	HangUps        int // clients that went away while they waited
+	Cancelled      int // wishes that a leader gave up for dead
+	Renewals       int // acknowledged
+	Released       int // acknowledged
+	Abandoned      int // left to their TTL
+	LocksLost      int // renewals that came too late
+	ClientPauses   int // holders that stood still for longer than the TTL
+	GuardedWrites  int // acknowledged
+	GuardedRefused int // as the lock was lost
+}
+
+func (s *LockStats) add(o *LockStats) {
+	s.LocksTaken += o.LocksTaken
+	s.InLine += o.InLine
+	s.LocksHeld += o.LocksHeld
+	s.LockFailures += o.LockFailures
+	s.HangUps += o.HangUps
+	s.Cancelled += o.Cancelled
+	s.Renewals += o.Renewals
+	s.Released += o.Released
+	s.Abandoned += o.Abandoned
+	s.LocksLost += o.LocksLost
+	s.ClientPauses += o.ClientPauses
+	s.GuardedWrites += o.GuardedWrites
+	s.GuardedRefused += o.GuardedRefused
 }
 
 // TxnStats are those of transactions.
@@ -168,7 +210,8 @@ func (s Stats) Add(o Stats) Stats {
 	s.Removed += o.Removed
 	s.Epoch += o.Epoch
 	s.Virtual += o.Virtual
-	s.add(&o.TxnStats)
+	s.TxnStats.add(&o.TxnStats)
+	s.LockStats.add(&o.LockStats)
 	return s
 }
 
@@ -202,6 +245,7 @@ func (w *world) play() {
 	w.form()
 	w.startClients()
 	w.startTxnClients()
+	w.startLockers()
 	w.startFaults()
 	w.run(w.cfg.Chaos)
 	if w.violation == nil {

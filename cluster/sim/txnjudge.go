@@ -146,6 +146,9 @@ func (w *world) judgeTxns() error {
 	if err := v.sumsRight(); err != nil {
 		return err
 	}
+	if err := v.judgeLocks(); err != nil {
+		return err
+	}
 	return v.history()
 }
 

@@ -39,7 +39,7 @@ func (n *node) exact(r *request, op *worker.Op) reply {
 	rep := reply{outcome: answered}
 	var err error
 	switch r.ask {
-	case askTxn:
+	case askTxn, askLease:
 		rep.result, err = storage.DecodeResult(storage.AppendResult(nil, op.Result))
 	case askKeys:
 		rep.keys, err = readKeys(op.View, r.group, r.keys)

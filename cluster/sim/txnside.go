@@ -25,7 +25,9 @@ type txnSide struct {
 	recoveries  map[storage.TxnID]*recovering
 	told        map[ring.PartitionID]*told
 	sweeps      map[ring.NodeID]uint32
-	calls       []*call  // clients that wait for an answer
+	calls       []*call // clients that wait for an answer
+	wishes      []*wish // for locks, those that are over included
+	wished      uint64
 	held        []func() // what happens once the process goes on
 }
 
@@ -97,6 +99,10 @@ func (s *txnSide) die() {
 		c.cut()
 	}
 	s.calls = nil
+	for _, w := range s.wishes {
+		w.cut()
+	}
+	s.wishes = nil
 }
 
 // beginLife has the metadata group give this process its number, as package cluster does.

@@ -26,11 +26,13 @@ type world struct {
 	net     network
 	history history
 	calm    bool // no new faults any more
+	calmAt  time.Duration
 	closed  bool // the clients have stopped
 	judged  bool // all is over
 
 	txns         fates
 	load         load
+	locks        locks
 	coordKill    float64 // how often a coordinator's node crashes after some send of it
 	clientLeaves float64 // how often a client does not wait for the answer
 	onProbe      func(*node, Point)
@@ -69,7 +71,11 @@ func newWorld(cfg Config) *world {
 	if cfg.TxnClients == 0 {
 		cfg.TxnClients = 8
 	}
+	if cfg.TxnClients < 0 {
+		cfg.LockClients = 0 // what they share with transactions is not there
+	}
 	w.cfg = cfg
+	w.locks = newLocks(w)
 	w.txns, w.load, w.coordKill, w.clientLeaves = newFates(w), newLoad(w), 0.03, 0.01
 	w.net = newNetwork(w)
 	return w
@@ -83,6 +89,7 @@ func (w *world) form() {
 		return
 	}
 	w.ring = r
+	w.locks.form()
 	first := w.addNode("a", true)
 	state, err := meta.Form(clusterID, w.cfg.Partitions, 3, first.admitted())
 	if err == nil {
