@@ -25,7 +25,7 @@ type Config struct {
 	// Join are gossip addresses of any members. Empty: an empty data directory forms a cluster of one node.
 	Join []string
 
-	Partitions int    // of a new cluster: a power of two, 1 to 4096. Default 64.
+	Partitions int    // of a new cluster: a power of two, 1 to MaxPartitions. Default 64.
 	Replicas   int    // of a new cluster: replicas of each partition while there are nodes enough. Default 3.
 	Zone       string // nodes of one zone fail together
 	Weight     uint32 // share of the data in proportion to others. Default 1.
@@ -77,7 +77,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-const maxPartitions = 4096
+// MaxPartitions is the largest number of partitions of a cluster: an idle group costs little, but not nothing, and the
+// cursor of a watch, which names a position in each, must fit a header.
+const MaxPartitions = 4096
 
 // validate checks a Config that has its defaults.
 func (c Config) validate() error {
@@ -86,8 +88,8 @@ func (c Config) validate() error {
 		return errors.New("node name must have 1 to 128 bytes")
 	case c.DataDir == "":
 		return errors.New("no data directory")
-	case c.Partitions > maxPartitions:
-		return fmt.Errorf("%d partitions, at most %d", c.Partitions, maxPartitions)
+	case c.Partitions > MaxPartitions:
+		return fmt.Errorf("%d partitions, at most %d", c.Partitions, MaxPartitions)
 	case c.Replicas < 1 || c.Replicas > 9:
 		return fmt.Errorf("%d replicas, must be 1 to 9", c.Replicas)
 	case c.HeartbeatTicks >= c.ElectionTicks:

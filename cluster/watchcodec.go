@@ -31,7 +31,7 @@ func decodeHistoryQuery(b []byte) (watch.Query, error) {
 		Wait:     time.Duration(r.upTo(uint64(maxHistoryWait/time.Millisecond))) * time.Millisecond,
 		MaxBytes: int(r.upTo(maxHistoryBytes)),
 	}
-	for n := r.upTo(maxPartitions); n > 0 && !r.bad; n-- {
+	for n := r.upTo(MaxPartitions); n > 0 && !r.bad; n-- {
 		q.Wants = append(q.Wants, watch.Want{Partition: ring.PartitionID(r.upTo(math.MaxUint16)), After: r.uvarint()})
 	}
 	if r.bad || len(r.b) > 0 {

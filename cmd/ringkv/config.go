@@ -49,7 +49,7 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Gossip, "gossip", defaultGossip, "host:port for gossip, TCP and UDP")
 	fs.StringVar(&c.Advertise, "advertise", "", "host name or IP that others reach this node by (default: as it listens)")
 	fs.StringSliceVar(&c.Join, "join", nil, "gossip host:port of any members to join; repeatable")
-	fs.IntVar(&c.Partitions, "partitions", 64, "partitions, a power of two up to 32768; fixed when the cluster forms")
+	fs.IntVar(&c.Partitions, "partitions", 64, "partitions, a power of two up to 4096; fixed when the cluster forms")
 	fs.IntVar(&c.Replicas, "replicas", 3, "replicas of each partition; fixed when the cluster forms")
 	fs.StringVar(&c.Zone, "zone", "", "failure zone; replicas of a partition go to different ones")
 	fs.IntVar(&c.Weight, "weight", 1, "share of the data relative to other nodes, 1 to 1000")

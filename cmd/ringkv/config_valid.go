@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/ringkv/ringkv/api"
-	"github.com/ringkv/ringkv/ring"
+	"github.com/ringkv/ringkv/cluster"
 )
 
 const (
@@ -170,8 +170,8 @@ func (c *serveConfig) checkJoin() error {
 
 func (c *serveConfig) checkShape() error {
 	switch {
-	case c.Partitions < 1 || c.Partitions > ring.MaxPartitions || c.Partitions&(c.Partitions-1) != 0:
-		return fmt.Errorf("--partitions %d: want a power of two, 1 to %d", c.Partitions, ring.MaxPartitions)
+	case c.Partitions < 1 || c.Partitions > cluster.MaxPartitions || c.Partitions&(c.Partitions-1) != 0:
+		return fmt.Errorf("--partitions %d: want a power of two, 1 to %d", c.Partitions, cluster.MaxPartitions)
 	case c.Replicas < 1 || c.Replicas > maxReplicas:
 		return fmt.Errorf("--replicas %d: want 1 to %d; 3 survives the loss of one node", c.Replicas, maxReplicas)
 	case c.Weight < 1 || c.Weight > maxWeight:
