@@ -11,11 +11,10 @@ import (
 
 // fakeLocks is a Locker in memory without time: a lock is held until it is released, and a wait lasts until ctx ends.
 type fakeLocks struct {
-	mu      sync.Mutex // guards what follows
-	held    map[string]api.Lock
-	token   api.FencingToken
-	asked   []api.LockRequest
-	waiting chan struct{} // if set, told when somebody begins to wait
+	mu    sync.Mutex // guards what follows
+	held  map[string]api.Lock
+	token api.FencingToken
+	asked []api.LockRequest
 }
 
 func (f *fakeLocks) AcquireLock(ctx context.Context, name []byte, r api.LockRequest) (api.Lock, error) {
@@ -24,9 +23,6 @@ func (f *fakeLocks) AcquireLock(ctx context.Context, name []byte, r api.LockRequ
 		return l, nil
 	}
 	if r.Wait > 0 {
-		if f.waiting != nil {
-			f.waiting <- struct{}{}
-		}
 		<-ctx.Done()
 		return api.Lock{}, context.Cause(ctx)
 	}

@@ -58,7 +58,7 @@ func (s *Server) acquireLock(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	s.allowWait(c, req.Wait+s.cfg.RequestTimeout)
+	s.allowAnswer(c, req.Wait+s.cfg.RequestTimeout)
 	ctx, cancel := context.WithTimeout(r.Context(), req.Wait+s.cfg.RequestTimeout)
 	defer cancel()
 	started := time.Now()
@@ -71,14 +71,6 @@ func (s *Server) acquireLock(c echo.Context) error {
 		s.giveBack(r, &lock)
 	}
 	return s.writeLock(c, http.StatusCreated, lock)
-}
-
-// allowWait moves the connection's deadlines behind the time that the answer may take. That for reading counts too: its
-// passing would look as if the client had hung up.
-func (s *Server) allowWait(c echo.Context, wait time.Duration) {
-	s.allowAnswer(c, wait)
-	out := http.NewResponseController(c.Response().Writer)
-	_ = out.SetReadDeadline(time.Now().Add(wait + s.cfg.WriteTimeout)) // a fake writer in a test may have none
 }
 
 // giveBack releases a lock whose client hung up when it was granted.
@@ -166,7 +158,7 @@ func lockAndToken(r *http.Request) ([]byte, storage.Version, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	token, ok := api.ParseOpaqueTag(q.values[0])
+	token, ok := api.ParseOpaqueTag(q.get(api.QueryToken))
 	if !ok {
 		return nil, 0, invalidParam(api.QueryToken, "is not the token of a lock: a positive integer under 2^53")
 	}

@@ -3,8 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -102,45 +101,29 @@ func TestBadLockRequests(t *testing.T) {
 	}
 }
 
-// A client that hangs up while it waits is noticed at once, though its request allowed a long wait.
+// A client that hangs up while it waits is noticed at once, though its request allowed a long wait; until then the wait
+// goes on, whatever the deadline for reading a request is.
 func TestHungUpWaiterIsNoticed(t *testing.T) {
 	store := newFakeStore()
-	store.waiting = make(chan struct{}, 1)
+	store.held = map[string]api.Lock{"m": {Name: []byte("m"), Owner: "w", Token: 1}}
 	ended := make(chan error, 1)
 	watch := &watchedLocks{fakeStore: store, ended: ended}
-	base := "http://" + listen(t, newServer(t, server.Config{ReadTimeout: time.Second}, watch)) + "/v1/locks/m"
-	post := func(ctx context.Context, body string) (*http.Response, error) {
-		r, err := http.NewRequestWithContext(ctx, "POST", base, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return http.DefaultClient.Do(r)
-	}
-	resp, err := post(t.Context(), `{"owner":"w"}`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
-	ctx, hangUp := context.WithCancel(t.Context())
-	go func() {
-		<-store.waiting
+	bubble(t, server.Config{ReadTimeout: time.Second}, watch, func(t *testing.T, _ *server.Server, l *pipeListener) {
+		conn := l.dial()
+		body := `{"owner":"v","wait":"10m"}`
+		fmt.Fprintf(conn, "POST /v1/locks/m HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		time.Sleep(9 * time.Minute) // on synctest's clock
 		select {
-		case err := <-ended: // the reading deadline of the server has nothing to do with it
-			ended <- errors.Join(errors.New("ended by itself"), err)
-		case <-time.After(1500 * time.Millisecond):
+		case err := <-ended:
+			t.Fatalf("the wait ended by itself: %v", err)
+		default:
 		}
-		hangUp()
-	}()
-	resp, err = post(ctx, `{"owner":"v","wait":"10m"}`)
-	if err == nil {
-		_ = resp.Body.Close()
-		t.Fatal("answered")
-	}
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Fatalf("the wait ended with %v", err)
-	}
-	http.DefaultClient.CloseIdleConnections()
+		hungUp := time.Now()
+		conn.Close()
+		if err := <-ended; !errors.Is(err, context.Canceled) || time.Since(hungUp) > 0 {
+			t.Fatalf("the wait ended %v later with %v", time.Since(hungUp), err)
+		}
+	})
 }
 
 // watchedLocks tells how waits end.

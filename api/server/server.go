@@ -19,7 +19,7 @@ type Server struct {
 	echo    *echo.Echo
 	metrics *metrics
 	fixed   fixedHeaders
-	buffers sync.Pool // of *[]byte, for listings and results of transactions
+	buffers sync.Pool // of *[]byte, for listings, results of transactions, and events
 	bodies  budget    // of large transactions
 	http    *http.Server
 

@@ -67,7 +67,7 @@ func (s *Server) transact(c echo.Context) error {
 }
 
 // allowAnswer moves the deadline for taking the answer behind the time that the answer may take: the server's own is
-// counted from the header.
+// counted from the header. That for reading needs no such care: net/http lifts it once the request was read.
 func (s *Server) allowAnswer(c echo.Context, wait time.Duration) {
 	out := http.NewResponseController(c.Response().Writer)
 	_ = out.SetWriteDeadline(time.Now().Add(wait + s.cfg.WriteTimeout)) // a fake writer in a test may have none
