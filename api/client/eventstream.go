@@ -15,7 +15,7 @@ import (
 // eventStream reads server-sent events (the HTML standard, 9.2.6), as far as nodes use them.
 type eventStream struct {
 	status int
-	body   *http.Response
+	resp   *http.Response
 	r      *bufio.Reader
 	cancel context.CancelFunc
 	silent *time.Timer // aborts when nothing came for too long
@@ -33,7 +33,7 @@ type message struct {
 const maxLine = maxBodyBytes
 
 func newEventStream(resp *http.Response, cancel context.CancelFunc, silent *time.Timer) *eventStream {
-	s := &eventStream{status: resp.StatusCode, body: resp, r: bufio.NewReaderSize(resp.Body, 4<<10), cancel: cancel, silent: silent}
+	s := &eventStream{status: resp.StatusCode, resp: resp, r: bufio.NewReaderSize(resp.Body, 4<<10), cancel: cancel, silent: silent}
 	if s.status != http.StatusOK {
 		s.bad = responseFrom(resp)
 		s.bad.body, _ = readBody(resp) // what cannot be read explains nothing
@@ -55,7 +55,7 @@ func (s *eventStream) refused() (retry bool, err error) {
 // close gives the stream back.
 func (s *eventStream) close() {
 	s.abort()
-	_ = s.body.Body.Close() // it was only read
+	_ = s.resp.Body.Close() // it was only read
 }
 
 // abort ends the stream. It may be called from any goroutine, and again.

@@ -247,7 +247,7 @@ func (l *Lock) renew(ctx context.Context) (time.Time, error) {
 func (l *Lock) keep(life context.Context, until time.Time) {
 	defer close(l.done)
 	pause := l.ttl / 3
-	for l.sleep(life, min(pause, time.Until(until))) {
+	for wait(life, min(pause, time.Until(until))) {
 		ctx, cancel := context.WithDeadline(life, until)
 		next, err := l.renew(ctx)
 		cancel()
@@ -263,18 +263,6 @@ func (l *Lock) keep(life context.Context, until time.Time) {
 	}
 	if l.c.life.Err() != nil {
 		close(l.lost)
-	}
-}
-
-// sleep waits for d; false if life ended first.
-func (l *Lock) sleep(life context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return life.Err() == nil
-	case <-life.Done():
-		return false
 	}
 }
 

@@ -20,7 +20,7 @@ type request struct {
 	method string
 	target string      // escaped path and query, from the first slash on
 	header http.Header // canonical names; values without control characters; nil for none
-	body   []byte      // sent with its length if method is PUT; not kept after the exchange
+	body   []byte      // sent with its length if there is any or method is PUT; not kept after the exchange
 }
 
 // transport carries one exchange to one node. Used by any number of goroutines.
