@@ -126,7 +126,6 @@ func (h *Hub) Watch(ctx context.Context, prefix []byte, cursor string) (*Watcher
 			return nil, err
 		}
 		w.at = at
-		h.resumed.Add(1)
 	}
 	if err := h.admit(); err != nil {
 		return nil, err
@@ -135,6 +134,9 @@ func (h *Hub) Watch(ctx context.Context, prefix []byte, cursor string) (*Watcher
 	if err := h.begin(ctx, w, cursor != ""); err != nil {
 		w.Close()
 		return nil, err
+	}
+	if cursor != "" {
+		h.resumed.Add(1)
 	}
 	return w, nil
 }

@@ -255,6 +255,9 @@ func TestTooOld(t *testing.T) {
 		if _, err := h.Watch(t.Context(), nil, cursor); !errors.Is(err, watch.ErrTooOld) {
 			t.Errorf("got %v, want ErrTooOld", err)
 		}
+		if got := h.Stats().Resumed; got != 1 {
+			t.Errorf("%d watches were resumed, not 1: the other could not begin", got)
+		}
 	})
 }
 
