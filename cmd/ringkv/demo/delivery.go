@@ -116,8 +116,11 @@ func (d *delivery) audit(books books, players []*player) []Check {
 	var miscounted, counts []string
 	for _, hub := range d.hubs {
 		n, err := books.number(d.count(hub))
-		if err != nil || n != lying[hub] {
-			miscounted = append(miscounted, fmt.Sprintf("%s counts %d of %d parcels (%v)", hub, n, lying[hub], err))
+		switch {
+		case err != nil:
+			miscounted = append(miscounted, err.Error())
+		case n != lying[hub]:
+			miscounted = append(miscounted, fmt.Sprintf("%s counts %d of %d parcels", hub, n, lying[hub]))
 		}
 		counts = append(counts, fmt.Sprintf("%s %d", hub, n))
 	}
