@@ -10,9 +10,8 @@ import (
 const problemTypeBase = "https://github.com/ringkv/ringkv/blob/main/api/PROBLEMS.md#"
 
 // Problem is the body of every error: RFC 9457 problem details with members of our own. It is an error itself that
-// matches the sentinel of its code, and *ConditionError, *TxnFailedError, *TxnError, *LockHeldError,
-// *LimitError and *InvalidError where
-// it carries their data.
+// matches the sentinel of its code, and *ConditionError, *TxnFailedError, *TxnError, *LockHeldError, *LimitError,
+// *QuotaError and *InvalidError where it carries their data.
 type Problem struct {
 	Type      string  `json:"type"`
 	Title     string  `json:"title"`

@@ -20,7 +20,8 @@ const (
 
 // balance moves places until every partition has all of them and every node holds its share rounded down or up. It
 // moves only what it must: places above a share first go where they are missed, then to nodes that had nothing (the
-// newest first: an old node may have nothing because its share is below one), then to others; only then do nodes within their share give to those still below theirs.
+// newest first: an old node may have nothing because its share is below one), then to others; only then do nodes within
+// their share give to those still below theirs.
 //
 // Where no allocation under the rules reaches that (it happens to leaders only, see DESIGN.md), every partition still
 // gets its places, the largest excess over a share is as small as it can be, and the rest is as near as it gets.

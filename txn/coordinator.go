@@ -103,8 +103,7 @@ func (c *Coordinator) Phase() Phase { return c.phase }
 func (c *Coordinator) Attempt() storage.Attempt { return c.attempt }
 
 // Running is what recoverers are told who ask first: whether the transaction is still in the coordinator's own hands.
-// Once it has decided they may help it. This is courtesy, not
-// safety; after the deadline there is none.
+// Once it has decided they may help it. This is courtesy, not safety; after the deadline there is none.
 func (c *Coordinator) Running(now time.Time) bool {
 	return c.phase != Idle && c.phase < Recovering && now.Before(c.cfg.Deadline)
 }

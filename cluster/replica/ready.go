@@ -191,8 +191,8 @@ func (r *Replica) Applied(index, term uint64) (tag Tag, ours bool) {
 	return w.tag, w.term == term
 }
 
-// ApplyConf applies a configuration entry and returns the new configuration for the state machine, and whether it
-// changed. An entry that raft emptied (a change refused when it was proposed) never gets here: it is a normal one.
+// ApplyConf applies a configuration entry and returns the new configuration for the state machine. An entry that raft
+// emptied (a change refused when it was proposed) never gets here: it is a normal one.
 func (r *Replica) ApplyConf(e *raftpb.Entry) (conf []byte, err error) {
 	var cc raftpb.ConfChangeI
 	switch e.GetType() {

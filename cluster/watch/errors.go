@@ -18,7 +18,7 @@ var (
 
 // LimitError is returned when a node takes no more.
 type LimitError struct {
-	What  string // "watches on a node", "watches catching up on a node"
+	What  string // "watches on this node", "watches catching up on this node"
 	Limit int
 }
 

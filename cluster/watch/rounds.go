@@ -9,7 +9,7 @@ import (
 // rounds asks for the heads of all partitions, once for all who ask at about the same time: whoever asks gets the answer of
 // a round that began afterwards.
 type rounds struct {
-	mu      sync.Mutex // guards running and next
+	mu      sync.Mutex // guards what follows
 	running bool
 	waiting *round
 }

@@ -99,7 +99,7 @@ func (a *app) dev(ctx context.Context, f *devFlags) (err error) {
 	return a.untilStopped(ctx, nodes, f.restart)
 }
 
-// untilStopped waits for the end of ctx, and without restarts for the death of all nodes to be of use: the first one.
+// untilStopped waits for the end of ctx or, without restarts, of the last node.
 func (a *app) untilStopped(ctx context.Context, nodes *fleet, restart bool) error {
 	if restart {
 		<-ctx.Done()

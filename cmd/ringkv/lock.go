@@ -78,7 +78,6 @@ was not to be had within --wait, or was lost. Without COMMAND it is 3 if nobody 
 	cmd.Flags().DurationVar(&f.wait, "wait", 0, "give up after this long; 0s: do not wait (default: wait for ever)")
 	cmd.Flags().StringVar(&f.owner, "owner", "", "what others are told of the holder (default: the host and the process)")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "say who holds it as JSON")
-	cmd.Flags().SetInterspersed(true)
 	return cmd
 }
 
