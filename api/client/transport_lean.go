@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -36,8 +37,9 @@ const (
 type leanTransport struct {
 	dialer net.Dialer
 
-	mu     sync.Mutex // guards what follows
-	idle   map[*endpoint][]*leanConn
+	mu     sync.Mutex                // guards what follows
+	idle   map[*endpoint][]*leanConn // those that were used last at the end
+	swept  time.Time                 // when it was last looked for old ones
 	closed bool
 }
 
@@ -120,7 +122,7 @@ func (t *leanTransport) pop(e *endpoint) *leanConn {
 	return c
 }
 
-// put keeps c for the next exchange with e, and closes the longest idle one if that is over its time.
+// put keeps c for the next exchange with e, and closes what has been idle for too long.
 func (t *leanTransport) put(e *endpoint, c *leanConn) {
 	c.idleAt = time.Now()
 	for _, old := range t.push(e, c) {
@@ -132,16 +134,30 @@ func (t *leanTransport) put(e *endpoint, c *leanConn) {
 func (t *leanTransport) push(e *endpoint, c *leanConn) (surplus []*leanConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	stack := t.idle[e]
-	if t.closed || len(stack) >= maxIdleConns {
+	if t.closed || len(t.idle[e]) >= maxIdleConns {
 		return []*leanConn{c}
 	}
-	if len(stack) > 0 && c.idleAt.Sub(stack[0].idleAt) > maxIdleTime {
-		surplus = []*leanConn{stack[0]}
-		stack = append(stack[:0], stack[1:]...)
+	t.idle[e] = append(t.idle[e], c)
+	if c.idleAt.Sub(t.swept) <= maxIdleTime {
+		return nil
 	}
-	t.idle[e] = append(stack, c)
-	return surplus
+	return t.sweep(c.idleAt)
+}
+
+// sweep takes out what has been idle for too long, whatever node it leads to: one that has left is never asked again.
+func (t *leanTransport) sweep(now time.Time) (old []*leanConn) {
+	t.swept = now
+	for e, stack := range t.idle {
+		n := 0
+		for n < len(stack) && now.Sub(stack[n].idleAt) > maxIdleTime {
+			n++
+		}
+		old = append(old, stack[:n]...)
+		if t.idle[e] = slices.Delete(stack, 0, n); len(t.idle[e]) == 0 {
+			delete(t.idle, e)
+		}
+	}
+	return old
 }
 
 // closeIdle closes all idle connections; from now on none is kept.
