@@ -166,6 +166,22 @@ func (w *Watcher) pause(ctx context.Context) error {
 	}
 }
 
+// catchUp reads until there is something in the batch, or nothing left to catch up on. It reports false if that took longer
+// than wait: whoever waits must not be silent meanwhile, and what it was given before must not wait for what is out of reach.
+func (w *Watcher) catchUp(ctx context.Context, wait time.Duration) (more bool, err error) {
+	limited, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for w.catch != nil && len(w.batch) == 0 {
+		if limited.Err() != nil {
+			return false, context.Cause(ctx) // nil if only wait is over
+		}
+		if err := w.fill(limited); err != nil && limited.Err() == nil { // one that lasts comes again
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // fill reads the next piece into the batch, which may stay empty.
 func (w *Watcher) fill(ctx context.Context) error {
 	c := w.catch

@@ -295,6 +295,38 @@ func TestOutOfReachIsNotForgotten(t *testing.T) {
 	})
 }
 
+// TestCatchingUpIsNoSilence: while a resumed watch waits for a partition that is out of reach, the reader has what was read of
+// others, and hears that there is nothing more yet.
+func TestCatchingUpIsNoSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(2, 1, 2)
+		before := f.hub(t, 1, watch.Config{})
+		w := begin(t, before, "", "")
+		cursor := w.Cursor()
+		before.Close()
+		f.commit(0, "k")
+		f.commit(1, "k")
+		f.do(func() { f.nodes[1].through[1] = 0 })
+		h := f.hub(t, 1, watch.Config{})
+		defer h.Close()
+		w = begin(t, h, "", cursor)
+		f.do(func() { f.nodes[2].down = true })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if e, err := w.Next(ctx, time.Second); err != nil || e == nil || string(e.Value) != "0.1.0" {
+			t.Fatalf("got %v, %v, want what the other partition has", e, err)
+		}
+		for _, wait := range []time.Duration{0, 10 * time.Second} {
+			begun := time.Now()
+			if e, err := w.Next(ctx, wait); e != nil || err != nil || time.Since(begun) > wait {
+				t.Fatalf("got %v, %v after %v, want nothing within %v", e, err, time.Since(begun), wait)
+			}
+		}
+		f.do(func() { f.nodes[2].down = false })
+		wantEvents(t, drain(t, w), "1.1.0")
+	})
+}
+
 // TestFeedBehindTheHistory: whoever watches is told that something was missed.
 func TestFeedBehindTheHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -113,7 +113,7 @@ func (h *Hub) release(events []*Event) {
 	h.held.Add(-size)
 }
 
-// Next waits for the next event; nil if none came within wait. Catching up may take longer. The event must not be changed.
+// Next waits for the next event; nil if none came within wait. The event must not be changed.
 //
 // Errors: ErrLagged if the reader was too slow, ErrClosed if the node stops, ctx's. Cursor says where to go on, after all
 // of them.
@@ -123,7 +123,7 @@ func (w *Watcher) Next(ctx context.Context, wait time.Duration) (*Event, error) 
 			return w.pop(), nil
 		}
 		if w.catch != nil {
-			if err := w.fill(ctx); err != nil {
+			if more, err := w.catchUp(ctx, wait); !more || err != nil {
 				return nil, err
 			}
 			continue
