@@ -24,8 +24,8 @@ type Reader interface {
 	Scan(start, end []byte, keysOnly bool, fn func(key, value []byte) (bool, error)) error
 }
 
-// View is a Reader of one moment; it must be closed. It may be used by one goroutine at a time, beside any number of
-// other views and one Batch.
+// View is a Reader of one moment; it must be closed, once nobody reads from it any more. Any number of goroutines may read
+// from one at a time, beside any number of other views and one Batch.
 type View interface {
 	Reader
 	Close()

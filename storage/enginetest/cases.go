@@ -292,6 +292,7 @@ func testCrash(t *testing.T, f Fixture) {
 		k, v := string([]byte{'k', 'a' + byte(i)}), string([]byte{'0' + byte(i)})
 		write(t, e, k, v)
 		want[k] = v
+		keep(t, f, e)
 		b := e.Batch()
 		check(t, "set", b.Set([]byte("lost"), []byte(v)))
 		if i%2 == 0 {
@@ -367,6 +368,7 @@ func testOpenIsDurable(t *testing.T, f Fixture) {
 	e := open(t, f)
 	write(t, e, "ka", "1")
 	write(t, e, "kb", "2")
+	keep(t, f, e)
 	check(t, "crash", f.Crash(e))
 	e = open(t, f)
 	check(t, "power cut", f.PowerCut(e))

@@ -34,6 +34,21 @@ type Fixture interface {
 	Remove()
 }
 
+// Forgetful is a Fixture of engines that keep in their process what was not synced: Crash takes it as PowerCut does.
+type Forgetful interface {
+	Fixture
+	// ForgetsInCrash does nothing.
+	ForgetsInCrash()
+}
+
+// keep syncs where a crash would take what was not.
+func keep(t TB, f Fixture, e storage.Engine) {
+	t.Helper()
+	if _, ok := f.(Forgetful); ok {
+		check(t, "sync", e.Sync())
+	}
+}
+
 // Run checks that what fixtures hold is an Engine. The property test runs as often as rapid's flags say.
 func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 	t.Helper()
@@ -178,7 +193,11 @@ func (m *machine) step() {
 	case 2:
 		m.closeViews()
 		check(m.t, "crash", m.f.Crash(m.e))
-		m.reopen()
+		if _, forgets := m.f.(Forgetful); forgets {
+			m.survive()
+		} else {
+			m.reopen()
+		}
 	case 3:
 		m.batch(false)
 	case 4:
