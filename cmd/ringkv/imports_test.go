@@ -38,6 +38,7 @@ var layers = []layer{
 	{pkg: "storage/memdb", deps: []string{"ring", "storage"}, tests: []string{"storage/enginetest"}},
 	{pkg: "storage/datasync"},
 	{pkg: "storage/badgerdb", deps: []string{"ring", "storage", "storage/datasync"}, tests: []string{"storage/enginetest"}},
+	{pkg: "storage/writeback", deps: []string{"ring", "storage"}, tests: []string{"storage/enginetest", "storage/memdb", "storage/badgerdb"}},
 	{pkg: "storage/raftlog", deps: []string{"ring", "storage", "storage/datasync"}, tests: []string{"storage/raftlog/memfs"}},
 	{pkg: "storage/changelog", deps: []string{"ring", "storage"}, tests: []string{"storage/memdb"}},
 	{pkg: "storage/raftlog/memfs", deps: []string{"storage/raftlog"}},
@@ -70,8 +71,8 @@ var layers = []layer{
 	{
 		pkg: "cluster",
 		deps: []string{
-			"ring", "storage", "storage/badgerdb", "storage/raftlog", "storage/changelog", "cluster/wire", "cluster/gossip",
-			"cluster/transport", "cluster/meta", "cluster/replica", "cluster/worker", "cluster/watch",
+			"ring", "storage", "storage/badgerdb", "storage/writeback", "storage/raftlog", "storage/changelog", "cluster/wire",
+			"cluster/gossip", "cluster/transport", "cluster/meta", "cluster/replica", "cluster/worker", "cluster/watch",
 		},
 		tests: []string{"storage/memdb", "storage/raftlog/memfs"},
 	},

@@ -1,0 +1,89 @@
+package writeback
+
+import "encoding/binary"
+
+// arena is memory for entries. They are never moved, changed or freed one by one.
+type arena struct {
+	chunks [][]byte // each filled up to its length
+	bytes  int      // that they take
+}
+
+// ref is where in an arena an entry begins: number of the chunk and offset. 0 is none.
+type ref uint32
+
+const (
+	offsetBits = 20
+	maxChunk   = 1 << offsetBits
+	minChunk   = 8 << 10
+	// The head of a chunk stays empty, so that no entry is at 0.
+	chunkHead = 1
+)
+
+// entry is one version of a cell, as it lies in an arena:
+// [next ref u32][commit u64][length of the value u32, its top bit: deleted][length of the key u16][key][value].
+type entry []byte
+
+const (
+	entryHead   = 4 + 8 + 4 + 2
+	deletedFlag = 1 << 31
+)
+
+func (e entry) next() ref      { return ref(binary.LittleEndian.Uint32(e)) }
+func (e entry) commit() uint64 { return binary.LittleEndian.Uint64(e[4:]) }
+func (e entry) deleted() bool  { return binary.LittleEndian.Uint32(e[12:])&deletedFlag != 0 }
+
+func (e entry) keyEnd() int { return entryHead + int(binary.LittleEndian.Uint16(e[16:])) }
+
+func (e entry) key() []byte {
+	end := e.keyEnd()
+	return e[entryHead:end:end]
+}
+
+func (e entry) value() []byte {
+	from := e.keyEnd()
+	to := from + int(binary.LittleEndian.Uint32(e[12:])&^deletedFlag)
+	return e[from:to:to]
+}
+
+func (e entry) version() version {
+	return version{commit: e.commit(), value: e.value(), deleted: e.deleted()}
+}
+
+// at returns the entry at r, and what lies behind it in its chunk.
+func (a *arena) at(r ref) entry {
+	return a.chunks[r>>offsetBits][r&(maxChunk-1):]
+}
+
+// add copies a version of a cell into the arena.
+func (a *arena) add(next ref, key []byte, v version) ref {
+	a.reserve(entryHead + len(key) + len(v.value))
+	n := len(a.chunks) - 1
+	c := a.chunks[n]
+	r := ref(n<<offsetBits | len(c))
+	length := uint32(len(v.value))
+	if v.deleted {
+		length = deletedFlag
+	}
+	c = binary.LittleEndian.AppendUint32(c, uint32(next))
+	c = binary.LittleEndian.AppendUint64(c, v.commit)
+	c = binary.LittleEndian.AppendUint32(c, length)
+	c = binary.LittleEndian.AppendUint16(c, uint16(len(key)))
+	c = append(c, key...)
+	a.chunks[n] = append(c, v.value...)
+	return r
+}
+
+// reserve makes sure that the last chunk has room. Chunks grow with their number, for most batches are small.
+func (a *arena) reserve(bytes int) {
+	n := len(a.chunks)
+	if n > 0 && cap(a.chunks[n-1])-len(a.chunks[n-1]) >= bytes {
+		return
+	}
+	size := maxChunk
+	if n < 7 {
+		size = minChunk << n
+	}
+	size = max(size, chunkHead+bytes)
+	a.chunks = append(a.chunks, make([]byte, chunkHead, size))
+	a.bytes += size
+}

@@ -1,0 +1,114 @@
+package writeback
+
+import (
+	"errors"
+
+	"github.com/ringkv/ringkv/storage"
+)
+
+// batch is the one write of an Engine.
+type batch struct {
+	moment
+	own   *layer // what it has written
+	size  int
+	ended bool
+}
+
+// Get is as storage.Reader says.
+func (b *batch) Get(key []byte) ([]byte, error) {
+	switch {
+	case b.ended:
+		return nil, storage.ErrClosed
+	case len(key) < storage.MinKeyBytes:
+		return nil, storage.ErrBadKey
+	}
+	hash := b.engine.hash(key)
+	v, ok := b.own.get(hash, key, newest)
+	if !ok {
+		v, ok = b.engine.cache.get(hash, key)
+	}
+	switch {
+	case !ok:
+		return b.committed(hash, key)
+	case v.deleted:
+		return nil, storage.ErrNotFound
+	}
+	return v.value, nil
+}
+
+// committed reads what is committed, and caches it.
+func (b *batch) committed(hash uint64, key []byte) ([]byte, error) {
+	value, err := b.get(hash, key)
+	if err == nil || errors.Is(err, storage.ErrNotFound) {
+		b.engine.cache.put(hash, key, version{value: value, deleted: err != nil})
+	}
+	return value, err
+}
+
+// Scan is as storage.Reader says.
+func (b *batch) Scan(start, end []byte, keysOnly bool, fn func(key, value []byte) (bool, error)) error {
+	if b.ended {
+		return storage.ErrClosed
+	}
+	return b.scan(b.own.collect(nil, start, end, newest), start, end, keysOnly, fn)
+}
+
+// Set is as storage.Batch says.
+func (b *batch) Set(key, value []byte) error {
+	if err := b.take(key, value); err != nil {
+		return err
+	}
+	b.own.put(b.engine.hash(key), key, version{value: value}, 0)
+	return nil
+}
+
+// Delete is as storage.Batch says.
+func (b *batch) Delete(key []byte) error {
+	if err := b.take(key, nil); err != nil {
+		return err
+	}
+	b.own.put(b.engine.hash(key), key, version{deleted: true}, 0)
+	return nil
+}
+
+// Size is as storage.Batch says.
+func (b *batch) Size() int { return b.size }
+
+// Commit is as storage.Batch says.
+func (b *batch) Commit() error {
+	if b.ended {
+		return storage.ErrClosed
+	}
+	defer b.Discard()
+	if b.size == 0 {
+		return nil
+	}
+	return b.engine.commit(b.own)
+}
+
+// Discard is as storage.Batch says.
+func (b *batch) Discard() {
+	if b.ended {
+		return
+	}
+	b.ended = true
+	b.base.release()
+	b.own.clear()
+	b.engine.writing.Store(false)
+}
+
+// take counts a write, or refuses it.
+func (b *batch) take(key, value []byte) error {
+	if b.ended {
+		return storage.ErrClosed
+	}
+	if len(key) < storage.MinKeyBytes || len(key) > storage.MaxEngineKeyBytes {
+		return storage.ErrBadKey
+	}
+	size := b.size + len(key) + len(value) + storage.WriteOverhead
+	if len(value) > storage.MaxCellBytes || size > b.engine.MaxBatchBytes() {
+		return storage.ErrTooLarge
+	}
+	b.size = size
+	return nil
+}

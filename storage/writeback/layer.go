@@ -1,0 +1,175 @@
+package writeback
+
+import (
+	"bytes"
+	"hash/maphash"
+	"math"
+	"slices"
+
+	"github.com/ringkv/ringkv/storage"
+)
+
+// layer is a set of cells in memory, in several versions where views may look at them. Its versions are newer than all
+// below it. There are no pointers in it, to whatever number of cells: the collector would follow them all, again and again.
+type layer struct {
+	seed   maphash.Seed
+	index  map[uint64]ref  // by hash of the key: the newest entry with that hash
+	groups map[group][]ref // an entry of each key, in order of arrival
+	arena  arena
+	bytes  int // as Batch.Size counts, of the newest versions: what writing the layer down takes
+}
+
+// group is the first bytes of a key: of a partition's, all of one column. Scans rarely go beyond one. A short key is padded
+// with zeros, which keeps the order of groups that of their keys.
+type group [3]byte
+
+func groupOf(key []byte) (g group) {
+	copy(g[:], key)
+	return g
+}
+
+// version is what one commit made of a cell.
+type version struct {
+	commit  uint64
+	value   []byte
+	deleted bool
+}
+
+// newest is beyond the number of any commit.
+const newest = math.MaxUint64
+
+func newLayer(seed maphash.Seed) *layer {
+	return &layer{seed: seed, index: make(map[uint64]ref), groups: make(map[group][]ref)}
+}
+
+// find returns the entry that the commits up to number made of key, 0 if they say nothing.
+func (l *layer) find(hash uint64, key []byte, number uint64) ref {
+	return l.behind(l.index[hash], key, number)
+}
+
+// behind does the same from the newest entry with the key's hash on.
+func (l *layer) behind(r ref, key []byte, number uint64) ref {
+	for r != 0 {
+		e := l.arena.at(r)
+		if e.commit() <= number && bytes.Equal(e.key(), key) {
+			return r
+		}
+		r = e.next()
+	}
+	return 0
+}
+
+// get returns what the commits up to number made of key; false where they say nothing. l may be nil.
+func (l *layer) get(hash uint64, key []byte, number uint64) (version, bool) {
+	if l == nil {
+		return version{}, false
+	}
+	r := l.find(hash, key, number)
+	if r == 0 {
+		return version{}, false
+	}
+	return l.arena.at(r).version(), true
+}
+
+// put takes in a version, which it copies. Views were opened up to commit seen: what they cannot see is not kept.
+func (l *layer) put(hash uint64, key []byte, v version, seen uint64) {
+	head := l.index[hash]
+	was := l.behind(head, key, newest)
+	next := head
+	if was != 0 {
+		old := l.arena.at(was)
+		l.bytes -= cost(old.key(), len(old.value()))
+		if was == head && old.commit() > seen {
+			next = old.next()
+		}
+	}
+	r := l.arena.add(next, key, v)
+	l.index[hash] = r
+	l.bytes += cost(key, len(v.value))
+	if was == 0 {
+		g := groupOf(key)
+		l.groups[g] = append(l.groups[g], r)
+	}
+}
+
+// cost is as storage.Batch.Size counts.
+func cost(key []byte, value int) int { return len(key) + value + storage.WriteOverhead }
+
+// each calls fn for the newest version of every cell, in no order, until it fails.
+func (l *layer) each(fn func(hash uint64, e entry) error) error {
+	for _, refs := range l.groups {
+		for _, r := range refs {
+			key := l.arena.at(r).key()
+			hash := maphash.Bytes(l.seed, key)
+			if err := fn(hash, l.arena.at(l.find(hash, key, newest))); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// collect appends the entries that the commits up to number made of the keys in [start, end), in no order. l may be nil.
+func (l *layer) collect(hits []entry, start, end []byte, number uint64) []entry {
+	if l == nil {
+		return hits
+	}
+	from, to := groupOf(start), groupOf(end)
+	if from == to && end != nil {
+		return l.collectGroup(hits, from, start, end, number)
+	}
+	for g := range l.groups {
+		if bytes.Compare(g[:], from[:]) >= 0 && (end == nil || bytes.Compare(g[:], to[:]) <= 0) {
+			hits = l.collectGroup(hits, g, start, end, number)
+		}
+	}
+	return hits
+}
+
+func (l *layer) collectGroup(hits []entry, g group, start, end []byte, number uint64) []entry {
+	for _, r := range l.groups[g] {
+		key := l.arena.at(r).key()
+		if bytes.Compare(key, start) < 0 || end != nil && bytes.Compare(key, end) >= 0 {
+			continue
+		}
+		if r := l.find(maphash.Bytes(l.seed, key), key, number); r != 0 {
+			hits = append(hits, l.arena.at(r))
+		}
+	}
+	return hits
+}
+
+// order sorts hits by key; of those with one key the first collected counts.
+func order(hits []entry) []entry {
+	slices.SortStableFunc(hits, func(a, b entry) int { return bytes.Compare(a.key(), b.key()) })
+	return slices.CompactFunc(hits, func(a, b entry) bool { return bytes.Equal(a.key(), b.key()) })
+}
+
+// writeTo commits the layer to an engine, as one batch: it is there as a whole or not at all. Nothing is added to the layer
+// any more.
+func (l *layer) writeTo(under storage.Engine) error {
+	b := under.Batch()
+	defer b.Discard()
+	err := l.each(func(_ uint64, e entry) error {
+		if e.deleted() {
+			return b.Delete(e.key())
+		}
+		return b.Set(e.key(), e.value())
+	})
+	if err != nil {
+		return err
+	}
+	return b.Commit()
+}
+
+// clear empties a small layer for another use. What was read from it stays as it is.
+func (l *layer) clear() {
+	const small = 4096
+	if len(l.index) > small {
+		*l = *newLayer(l.seed)
+		return
+	}
+	clear(l.index)
+	clear(l.groups)
+	l.arena, l.bytes = arena{}, 0
+}
