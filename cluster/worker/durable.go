@@ -21,15 +21,65 @@ func (w *Worker) syncEngine() error {
 	if err := w.markLog(); err != nil {
 		return fmt.Errorf("mark raft log: %w", err)
 	}
-	if !w.unsynced {
+	if !w.unsynced && w.syncing == nil {
 		return nil
 	}
 	if err := w.engine.Sync(); err != nil {
 		return fmt.Errorf("sync state machines: %w", err)
 	}
-	w.unsynced, w.dropped = false, false
+	w.unsynced, w.dropped, w.syncing = false, false, nil
 	for _, g := range w.order {
 		g.durable = g.part.Meta().Applied
+	}
+	return nil
+}
+
+// starter is an engine that can sync beside its writer.
+type starter interface {
+	// StartSync begins to do what Sync does with everything committed so far. The writer asks the function returned, between
+	// batches, until that says true or returns an error, as Sync would.
+	StartSync() (done func() (bool, error))
+}
+
+// syncBehind makes durable what was applied, where that is due. Nobody waits for it but the log, which keeps its entries
+// until it is done; so it is left to go on beside the turns, if the engine can do that.
+func (w *Worker) syncBehind() error {
+	if w.syncing != nil {
+		return w.followSync()
+	}
+	if !w.syncDue {
+		return nil
+	}
+	e, ok := w.engine.(starter)
+	if !ok {
+		return w.syncEngine()
+	}
+	w.syncDue = false
+	if err := w.markLog(); err != nil {
+		return fmt.Errorf("mark raft log: %w", err)
+	}
+	if !w.unsynced {
+		return nil
+	}
+	w.unsynced, w.syncing = false, e.StartSync()
+	for _, g := range w.order {
+		g.syncing = g.part.Meta().Applied
+	}
+	return w.followSync()
+}
+
+// followSync takes note of the end of a sync that was begun. One that was made meanwhile has taken its place.
+func (w *Worker) followSync() error {
+	done, err := w.syncing()
+	if err != nil {
+		return fmt.Errorf("sync state machines: %w", err)
+	}
+	if !done {
+		return nil
+	}
+	w.syncing = nil
+	for _, g := range w.order {
+		g.durable = max(g.durable, g.syncing)
 	}
 	return nil
 }

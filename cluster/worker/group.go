@@ -23,6 +23,7 @@ type group struct {
 	dirty bool
 
 	durable uint64 // applied index as of the engine's last sync: the log is needed from there on
+	syncing uint64 // the same of the sync that was begun last
 
 	lead, term  uint64 // last told to OnLead
 	expiring    bool   // an expire is under way

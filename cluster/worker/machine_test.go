@@ -43,6 +43,7 @@ type machine struct {
 	queued []*raftpb.Message
 	sent   []*raftpb.Message
 
+	wrap    func(storage.Engine) storage.Engine // what the worker is given in place of engine
 	onStuck func(ring.PartitionID, storage.OpenTxn)
 }
 
@@ -109,8 +110,12 @@ func (m *machine) open() {
 }
 
 func (m *machine) tryOpen(id ring.NodeID) (err error) {
+	engine := storage.Engine(m.engine)
+	if m.wrap != nil {
+		engine = m.wrap(engine)
+	}
 	m.worker, err = worker.Open(worker.Config{
-		Node: id, Log: m.log, Engine: m.engine, Outbox: m, OpenSpool: m.openSpool, ElectionTicks: 4, HeartbeatTicks: 1, KeepEntries: m.keep,
+		Node: id, Log: m.log, Engine: engine, Outbox: m, OpenSpool: m.openSpool, ElectionTicks: 4, HeartbeatTicks: 1, KeepEntries: m.keep,
 		OnStuck: m.onStuck,
 	}, m.now)
 	return err

@@ -121,7 +121,8 @@ type Worker struct {
 	unsynced   bool // something is committed to the engine and not synced
 	dropped    bool // a part of a drop among it
 	syncDue    bool
-	marked     uint64 // record of the log that the engine knows of
+	syncing    func() (done bool, err error) // asks how a sync that was begun is doing; nil if none was
+	marked     uint64                        // record of the log that the engine knows of
 
 	space   Space
 	crowded []ring.NodeID
@@ -240,10 +241,8 @@ func (w *Worker) Turn(now time.Duration) error {
 			return err
 		}
 	}
-	if w.syncDue {
-		if err := w.syncEngine(); err != nil {
-			return err
-		}
+	if err := w.syncBehind(); err != nil {
+		return err
 	}
 	if w.space < Full { // all of these write before they give anything back
 		if err := w.chores(); err != nil {
