@@ -69,14 +69,14 @@ func (n *Node) compact(why string) {
 	}
 	before, begun := n.engine.DiskBytes(), time.Now()
 	var failed error
-	if err := n.loop.ask(n.ctx, func(*worker.Worker) { failed = n.engine.Flush() }); err != nil {
+	if err := n.loop.ask(n.ctx, func(*worker.Worker) { failed = n.engine.Exclusive(n.tables.Flush) }); err != nil {
 		return
 	}
 	if failed != nil {
 		n.fail(failed)
 		return
 	}
-	if err := n.engine.Compact(); err != nil {
+	if err := n.tables.Compact(); err != nil {
 		n.logger.Warn("compact storage", "err", err)
 		return
 	}

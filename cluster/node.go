@@ -29,6 +29,7 @@ import (
 	"github.com/ringkv/ringkv/storage/badgerdb"
 	"github.com/ringkv/ringkv/storage/changelog"
 	"github.com/ringkv/ringkv/storage/raftlog"
+	"github.com/ringkv/ringkv/storage/writeback"
 )
 
 // Node is one running node. All methods may be called from any goroutine.
@@ -38,7 +39,8 @@ type Node struct {
 	begun  time.Time
 
 	identity atomic.Pointer[identity]
-	engine   *badgerdb.Engine
+	engine   *writeback.Engine
+	tables   *badgerdb.Engine // under engine, which writes to it
 	log      *raftlog.Log
 	disk     *disk
 	changes  *changelog.Log
@@ -150,9 +152,10 @@ func (n *Node) openDisk(id identity) (err error) {
 	if err := n.disk.startable(); err != nil {
 		return err
 	}
-	if n.engine, err = badgerdb.Open(badgerdb.Config{Dir: dataDir(dir), Logger: n.logger}); err != nil {
+	if n.tables, err = badgerdb.Open(badgerdb.Config{Dir: dataDir(dir), Logger: n.logger}); err != nil {
 		return inUse(err, dir)
 	}
+	n.engine = writeback.New(n.tables)
 	if err := n.openLog(id); err != nil {
 		return inUse(err, dir)
 	}

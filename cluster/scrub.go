@@ -94,7 +94,7 @@ func (n *Node) nextScrub() <-chan time.Time {
 
 func (n *Node) scrubAll() {
 	pace := n.newPace()
-	tables := n.engine.Scrub(n.ctx, pace.wait)
+	tables := n.tables.Scrub(n.ctx, pace.wait)
 	if n.ctx.Err() != nil {
 		return
 	}
@@ -187,7 +187,7 @@ func (n *Node) replaceTables() {
 	case <-n.ctx.Done():
 		return
 	}
-	err := n.engine.Scrub(n.ctx, nil)
+	err := n.tables.Scrub(n.ctx, nil)
 	if n.ctx.Err() != nil {
 		return
 	}

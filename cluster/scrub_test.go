@@ -116,7 +116,7 @@ func TestDamagedTableIsReplaced(t *testing.T) {
 	}
 	c.wait("a refill because of a read", func() bool { return n.scrubber.stats().Refilled > 0 })
 	n.scrubAll()
-	if err := n.engine.Scrub(t.Context(), nil); err != nil {
+	if err := n.tables.Scrub(t.Context(), nil); err != nil {
 		t.Errorf("after a pass: %v", err)
 	}
 	c.whole(2)

@@ -12,17 +12,19 @@ import (
 	"github.com/ringkv/ringkv/cluster/worker"
 	"github.com/ringkv/ringkv/storage"
 	"github.com/ringkv/ringkv/storage/badgerdb"
+	"github.com/ringkv/ringkv/storage/writeback"
 )
 
 const testPartition = 7
 
 // filledEngine is an engine with a partition of about 4 MiB.
-func filledEngine(t *testing.T) *badgerdb.Engine {
+func filledEngine(t *testing.T) *writeback.Engine {
 	t.Helper()
-	e, err := badgerdb.Open(badgerdb.Config{Dir: t.TempDir()})
+	tables, err := badgerdb.Open(badgerdb.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
+	e := writeback.New(tables)
 	t.Cleanup(func() { _ = e.Close() })
 	v := e.View()
 	part, err := storage.OpenPartition(v, testPartition)
