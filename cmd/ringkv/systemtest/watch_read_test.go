@@ -67,7 +67,7 @@ func (fo *follower) run(ctx context.Context) {
 		fatal := errors.Is(err, client.ErrCursorTooOld) || errors.Is(err, api.ErrInvalid) || errors.Is(err, errUnreadable)
 		fo.mu.Lock()
 		if fo.last = err; fatal {
-			fo.err = fmt.Errorf("behind cursor %s: %w", fo.cursor, err)
+			fo.err = fmt.Errorf("the follower of %q gave up behind cursor %s: %w", fo.prefix, fo.cursor, err)
 		}
 		fo.mu.Unlock()
 		if fatal {
@@ -86,8 +86,12 @@ func (fo *follower) hop(ctx context.Context) error {
 	opening, cancel := context.WithTimeout(ctx, 3*time.Second*slow)
 	defer cancel()
 	w, err := fo.clients[node].Watch(opening, fo.prefix, client.WatchFrom(fo.cursor))
-	if err != nil {
-		return err // another one, then
+	if err != nil { // another one, then
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+		return err
 	}
 	defer w.Close()
 	fo.mu.Lock()
@@ -102,7 +106,7 @@ func (fo *follower) hop(ctx context.Context) error {
 // read takes events until ctx ends or it has had enough, which may be in the midst of a transaction.
 func (fo *follower) read(ctx context.Context, w *client.Watcher) error {
 	defer func() { fo.cursor = w.Cursor() }()
-	for n := 1 + fo.rng.IntN(300); n > 0; n-- {
+	for n := 1 + fo.rng.IntN(30); n > 0; n-- {
 		e, err := w.Next(ctx)
 		if err != nil {
 			return err
@@ -126,6 +130,13 @@ func (fo *follower) take(e *client.Event) {
 	fo.count++
 }
 
+// failure is why it gave up, nil if it did not.
+func (fo *follower) failure() error {
+	fo.mu.Lock()
+	defer fo.mu.Unlock()
+	return fo.err
+}
+
 // verdict judges what it was told so far.
 func (fo *follower) verdict(ds *deeds) error {
 	fo.mu.Lock()
@@ -133,7 +144,7 @@ func (fo *follower) verdict(ds *deeds) error {
 	err := ds.judge(fo.prefix, fo.events)
 	switch {
 	case fo.err != nil:
-		return fmt.Errorf("the follower of %q gave up: %w; so far: %v", fo.prefix, fo.err, err)
+		return fmt.Errorf("%w; so far: %v", fo.err, err)
 	case err != nil:
 		return fmt.Errorf("the follower of %q, at node %d after %d events, its last error %v: %w", fo.prefix, fo.node, fo.count, fo.last, err)
 	}

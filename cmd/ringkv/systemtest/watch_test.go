@@ -79,7 +79,7 @@ func TestWatch(t *testing.T) {
 // follow begins to watch, in several ways, at different nodes.
 func (w *watchTrial) follow() {
 	w.t.Helper()
-	for i, prefix := range []string{"w/", "w/", "w/1/", "w/2/txn/", ""} {
+	for i, prefix := range []string{"w/", "w/", "w/1/", "w/2/txn", ""} {
 		fo := newFollower(w.f, i, prefix)
 		w.f.within(patience, "a first watch", func() bool { return fo.begin(w.t.Context(), i%3) == nil })
 		w.followers = append(w.followers, fo)
@@ -118,10 +118,21 @@ func (w *watchTrial) breakNodes() {
 		if time.Since(begun) > watchAtMost {
 			w.t.Fatalf("too little happens: %s", w.happened())
 		}
+		w.allFollow()
 		w.f.pause(time.Second)
 		next := ways[w.breaks%len(ways)]
 		next.do(next.node)
 		w.f.ready(next.node)
+	}
+}
+
+// allFollow ends the test if a follower cannot go on.
+func (w *watchTrial) allFollow() {
+	w.t.Helper()
+	for _, fo := range w.followers {
+		if err := fo.failure(); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 }
 

@@ -222,7 +222,7 @@ func (s *scribe) fate(err error) fate {
 	return unknown
 }
 
-// transact changes some keys in one transaction.
+// transact changes some keys in one transaction, in one partition or in many.
 func (s *scribe) transact(ctx context.Context) {
 	protocols := []api.TxnProtocol{api.ProtocolAuto, api.ProtocolAuto, api.Protocol2PC, api.Protocol3PC}
 	opts := []client.TxnOption{client.Protocol(protocols[s.rng.IntN(len(protocols))])}
@@ -230,10 +230,14 @@ func (s *scribe) transact(ctx context.Context) {
 		opts = append(opts, client.ExactlyOnce())
 	}
 	tx, t := client.NewTxn(opts...), &transaction{}
+	place := "txn"
+	if s.rng.IntN(2) == 0 {
+		place = "txn{" + s.prefix + "}"
+	}
 	var keys []string
 	var ds []*deed
-	for _, i := range s.rng.Perm(24)[:1+s.rng.IntN(4)] {
-		key := s.key("txn", i)
+	for _, i := range s.rng.Perm(24)[:1+s.rng.IntN(5)] {
+		key := s.key(place, i)
 		d := &deed{txn: t, remove: s.rng.IntN(4) == 0, ttl: s.rng.IntN(4) == 0}
 		keys, ds = append(keys, key), append(ds, d)
 		s.operation(tx, key, d)
