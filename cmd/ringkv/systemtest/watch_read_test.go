@@ -106,7 +106,7 @@ func (fo *follower) hop(ctx context.Context) error {
 // read takes events until ctx ends or it has had enough, which may be in the midst of a transaction.
 func (fo *follower) read(ctx context.Context, w *client.Watcher) error {
 	defer func() { fo.cursor = w.Cursor() }()
-	for n := 1 + fo.rng.IntN(30); n > 0; n-- {
+	for n := 1 + fo.rng.IntN(80); n > 0; n-- {
 		e, err := w.Next(ctx)
 		if err != nil {
 			return err
