@@ -177,6 +177,7 @@ func (c *Client) hold(ctx context.Context, name string, got api.Lock, sent time.
 	if time.Since(sent) > got.TTL/3 {
 		var err error
 		if until, err = l.renew(ctx); err != nil {
+			l.giveBack()
 			return nil, err
 		}
 	}
@@ -190,6 +191,22 @@ func (c *Client) hold(ctx context.Context, name string, got api.Lock, sent time.
 	}
 	c.tasks.Go(func() { l.keep(life, until) })
 	return l, nil
+}
+
+// giveBack releases, in the background and if it can, a lock that nobody was handed: else others would wait for its TTL.
+func (l *Lock) giveBack() {
+	const patience = 5 * time.Second
+	c := l.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(c.life, patience)
+		defer cancel()
+		_ = l.release(ctx) // its TTL ends it
+	})
 }
 
 // end is when a lock that was asked for, or renewed, at sent has to be taken for lost: before the cluster, which began

@@ -220,6 +220,37 @@ func TestLockWaitEnds(t *testing.T) {
 	}
 }
 
+// A lock that was granted to a caller who has left by then is given back, and not held by nobody until its TTL ends.
+func TestLockOfOneWhoLeftIsGivenBack(t *testing.T) {
+	t.Parallel()
+	cluster, c := bank(t, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	var posts atomic.Int64
+	released := make(chan struct{})
+	cluster.Nodes[0].Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		switch r.Method {
+		case http.MethodPost:
+			if posts.Add(1) == 1 {
+				<-time.After(time.Second) // more than a third of the TTL: it is renewed before it is handed out
+			}
+		case http.MethodPut:
+			cancel()
+			panic(http.ErrAbortHandler)
+		case http.MethodDelete:
+			close(released)
+		}
+		return false
+	})
+	if l, err := c.Lock(ctx, "m", client.LockTTL(2*time.Second)); err == nil || l != nil {
+		t.Fatalf("%v, %v", l, err)
+	}
+	select {
+	case <-released:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody has the lock, and it was not given back")
+	}
+}
+
 func TestBadLocks(t *testing.T) {
 	_, c := bank(t, 1)
 	for name, try := range map[string]func() (*client.Lock, error){
