@@ -7,13 +7,14 @@ import (
 )
 
 // Keys whose time is over go in small steps, so that requests hardly notice even a million of them: an expire removes
-// at most expireBatch keys of one group, and a turn proposes only as many expires as promise to remove expireTurn keys in
-// all, going by what those before found. Groups take turns. What a tick finds due is so spread over the turns until the
-// next one; where few keys are due one turn, with one fsync, does for all groups.
+// few keys of one group, and a turn proposes only as many expires as promise to remove expireIdle keys in all, going by
+// what those before found; or expireBusy beside requests, whatever the backlog, so that on a machine without time to spare
+// it is the keys that are late. Groups take turns. What a tick finds due is so spread over the turns until the next one;
+// where few keys are due one turn, with one fsync, does for all groups.
 const (
 	expireFirst = 8  // keys that an expire may remove at first; then twice as many as the one before found
-	expireBatch = 64 // a larger one makes no key cheaper, and its batch longer for whoever waits behind it
-	expireTurn  = 64
+	expireIdle  = 64 // more in one expire makes no key cheaper, and its batch longer for whoever waits behind it
+	expireBusy  = 32
 	// expireSlack is how much later than its deadline a key goes at the earliest: the answer to the write that set
 	// the deadline took a while to get to the client.
 	expireSlack storage.Millis = 100
@@ -36,15 +37,19 @@ func (w *Worker) hasDue(g *group) bool {
 
 // expire proposes the removal of keys in the groups that are next in line.
 func (w *Worker) expire() {
+	most := uint32(expireIdle)
+	if w.asked {
+		most = expireBusy
+	}
 	n := 0
-	for budget := expireTurn; n < len(w.due) && budget > 0; n++ {
+	for budget := int(most); n < len(w.due) && budget > 0; n++ {
 		g := w.due[n]
 		g.queued = false
 		if g.install != nil || !w.hasDue(g) {
 			continue
 		}
 		data := storage.AppendCommand(nil, &storage.Command{
-			Kind: storage.KindExpire, Clock: g.clock.now(w.now) - expireSlack, Limit: min(expireBatch, max(expireFirst, 2*g.lastExpired)),
+			Kind: storage.KindExpire, Clock: g.clock.now(w.now) - expireSlack, Limit: min(most, max(expireFirst, 2*g.lastExpired)),
 		})
 		if g.expiring = g.rep.Propose(data, nil) == nil; g.expiring {
 			w.touch(g)

@@ -144,13 +144,22 @@ func (m *machine) keysIn(p ring.PartitionID) int {
 	return 0
 }
 
-// A turn removes few keys, whatever is due, and no partition waits for another to be done.
+// A turn removes few keys, whatever is due, and fewer beside requests; and no partition waits for another to be done.
 func TestExpiryIsSpreadOverTurns(t *testing.T) {
+	for name, c := range map[string]struct {
+		busy bool
+		most int
+	}{"idle": {false, 128}, "beside requests": {true, 64}} {
+		t.Run(name, func(t *testing.T) { testExpiryIsSpread(t, c.busy, c.most) })
+	}
+}
+
+func testExpiryIsSpread(t *testing.T, busy bool, most int) {
 	m := newMachine(t)
 	m.form()
 	m.open()
 	m.settle()
-	const keys, most = 400, 128
+	const keys = 400
 	for i := range keys {
 		m.putTTLIn(0, fmt.Sprint(i), time.Second)
 		m.putTTLIn(1, fmt.Sprint(i), time.Second)
@@ -161,6 +170,9 @@ func TestExpiryIsSpreadOverTurns(t *testing.T) {
 		t.Errorf("overdue by %v, want 1s", st.Overdue)
 	}
 	for left := 2 * keys; left > 0; {
+		if busy {
+			m.ask(&worker.Op{Group: 0, Kind: worker.Read})
+		}
 		if err := m.turn(); err != nil {
 			t.Fatal(err)
 		}

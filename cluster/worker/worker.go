@@ -112,6 +112,7 @@ type Worker struct {
 	ticks   int
 	due     []*group // with keys to remove, in the order in which they are served
 	expired uint64   // keys, in groups that this node led
+	asked   bool     // something was submitted for the next turn
 	err     error    // final
 
 	decisions []waitline.Decision
@@ -158,6 +159,7 @@ func (w *Worker) Begin(now time.Duration) { w.now = max(w.now, now) }
 
 // Submit hands a request over.
 func (w *Worker) Submit(op *Op) {
+	w.asked = true
 	g := w.groups[op.Group]
 	if g == nil || g.install != nil {
 		op.finish(&replica.NotLeaderError{Partition: op.Group, Leader: w.believedLeader(op.Group)})
@@ -235,6 +237,7 @@ func (w *Worker) Turn(now time.Duration) error {
 	if w.space < Full {
 		w.expire()
 	}
+	w.asked = false
 	for pass := 0; pass < maxPasses && len(w.dirty) > 0; pass++ {
 		w.gather()
 		if err := w.process(); err != nil {

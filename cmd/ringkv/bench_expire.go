@@ -20,7 +20,7 @@ const (
 	// loadPerKey and loadRest are the time that is left for the loading of a key, and for what comes after it: the keys'
 	// deadlines have to be said beforehand.
 	loadPerKey = 50 * time.Microsecond
-	loadRest   = 2 * time.Second
+	loadRest   = 10 * time.Second
 	// lateSamples is how many keys are asked for around their deadlines, and latePoll how often.
 	lateSamples = 1000
 	latePoll    = 20 * time.Millisecond
@@ -43,6 +43,9 @@ type expiry struct {
 	late  opStats
 	early int
 }
+
+// errSlowLoad is returned when keys fall due before all of them are there, or soon after.
+var errSlowLoad = errors.New("the keys are loaded too slowly for their deadlines")
 
 // due is the deadline of key i.
 func (e *expiry) due(i int) time.Time {
@@ -71,7 +74,7 @@ func (l *load) runExpiry(ctx context.Context, keys int, nodes []string, pids []i
 	}
 	r.LoadSeconds = time.Since(began).Seconds()
 	if time.Until(calm) < 0 {
-		return nil, fmt.Errorf("loading %d keys took %.0f s: too slow for their deadlines", keys, r.LoadSeconds)
+		return nil, fmt.Errorf("%d keys in %.0f s: %w", keys, r.LoadSeconds, errSlowLoad)
 	}
 	if !sleep(ctx, time.Until(calm)) {
 		return nil, context.Cause(ctx)
@@ -145,7 +148,11 @@ func (e *expiry) fill(ctx context.Context) error {
 func (e *expiry) fillBatch(ctx context.Context, c *client.Client, b int, value []byte) error {
 	txn := client.NewTxn()
 	for i := b; i < e.keys; i += e.batches() {
-		txn.Put(e.key(i), value, client.TTL(time.Until(e.due(i)).Truncate(time.Millisecond)))
+		left := time.Until(e.due(i)).Truncate(time.Millisecond)
+		if left <= 0 {
+			return errSlowLoad
+		}
+		txn.Put(e.key(i), value, client.TTL(left))
 		e.load.finished.Add(1)
 	}
 	_, err := c.Transact(ctx, txn)
