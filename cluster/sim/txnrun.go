@@ -49,10 +49,12 @@ func (s *txnSide) transact(r *txn.Request, answer func(*txn.Outcome, error)) {
 	if timeout == 0 {
 		timeout = defaultTimeout
 	}
-	s.after(timeout+txn.DefaultGrace+lateAnswer, func() {
-		if !c.over {
-			s.n.w.violate("node %s: a transaction was not answered in %v and the grace", s.n.name, timeout)
-		}
+	s.after(timeout+txn.DefaultGrace, func() { // two steps: a process that stood still until now has yet to see how late it is
+		s.after(lateAnswer, func() {
+			if !c.over {
+				s.n.w.violate("node %s: a transaction was not answered in %v and the grace", s.n.name, timeout)
+			}
+		})
 	})
 	plan, err := txn.NewPlan(s.n.w.ring, r)
 	if err != nil {
