@@ -30,6 +30,9 @@ const (
 	maxMessageBytes = 64 << 20
 )
 
+// linger is how long what nobody waits for may wait for company (worker.Config.Linger).
+const linger = 5 * time.Millisecond
+
 // loop gives a worker its goroutine: it gathers what arrives and takes one turn for all of it.
 type loop struct {
 	worker *worker.Worker
@@ -78,15 +81,21 @@ func (l *loop) run(ctx context.Context) (err error) {
 	}()
 	ticker := time.NewTicker(l.tick)
 	defer ticker.Stop()
+	linger := time.NewTimer(0)
+	defer linger.Stop()
 	var work inbox
 	next := l.now() + l.tick
 	for {
 		if !l.worker.Busy() {
+			if until, some := l.worker.Lingering(); some {
+				linger.Reset(until - l.now())
+			}
 			select {
 			case <-ctx.Done():
 				return l.end(ctx)
 			case <-l.wake:
 			case <-ticker.C:
+			case <-linger.C:
 			}
 		} else if ctx.Err() != nil {
 			return l.end(ctx)

@@ -247,7 +247,7 @@ func (n *Node) serve() error {
 		OnState:   n.onState, OnLead: n.onLead, OnApply: n.timings.apply.observe,
 		OnStuck: n.cfg.OnStuck, Changes: n.changes,
 		Now:    n.loop.now,
-		Logger: n.logger, ElectionTicks: n.cfg.ElectionTicks, HeartbeatTicks: n.cfg.HeartbeatTicks,
+		Logger: n.logger, ElectionTicks: n.cfg.ElectionTicks, HeartbeatTicks: n.cfg.HeartbeatTicks, Linger: linger,
 	}, n.loop.now())
 	if err != nil {
 		return err

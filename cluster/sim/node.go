@@ -22,6 +22,7 @@ const (
 	tick           = 50 * time.Millisecond
 	electionTicks  = 8
 	heartbeatTicks = 2
+	linger         = 5 * time.Millisecond
 	keepEntries    = 12  // so few that a member which was away needs a snapshot
 	maxInbox       = 500 // while a node stands still
 )
@@ -45,6 +46,7 @@ type node struct {
 	inbox    []func(*worker.Worker)
 	turning  bool // a turn is planned
 	paused   bool
+	wakesAt  time.Duration // the last time that wakeAt was asked for
 	period   time.Duration
 	nextTick time.Duration
 	waiting  int // requests that the worker has not answered
@@ -151,10 +153,19 @@ func (n *node) open() (err error) {
 	wk, err := worker.Open(worker.Config{
 		Node: n.id, Log: n.log, Engine: n.engine, Outbox: &outbox{n: n, life: n.life},
 		OpenSpool: n.disk.openSpool, OnLead: n.onLead, OnStuck: n.onStuck, Logger: w.logger(n),
-		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, KeepEntries: keepEntries,
+		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, KeepEntries: keepEntries, Linger: n.linger(),
 	}, n.clock())
 	n.worker = wk
 	return err
+}
+
+// linger is how long what nobody waits for lingers: not at all where the clock that would end it is sabotaged, which is to
+// be found out by what it does to locks.
+func (n *node) linger() time.Duration {
+	if n.w.cfg.Sabotage.Clock != nil {
+		return 0
+	}
+	return linger
 }
 
 // clock is the machine's monotonic clock.
@@ -283,7 +294,23 @@ func (n *node) turn() {
 	}
 	if n.worker.Busy() {
 		n.wake()
+	} else if until, some := n.worker.Lingering(); some {
+		n.wakeAt(until)
 	}
+}
+
+// wakeAt has the worker take a turn later, for what it lets linger; several at one time are one.
+func (n *node) wakeAt(at time.Duration) {
+	if n.wakesAt == at {
+		return
+	}
+	n.wakesAt = at
+	life := n.life
+	n.w.after(max(0, at-n.clock()), func() {
+		if n.life == life && n.worker != nil {
+			n.wake()
+		}
+	})
 }
 
 func (n *node) work(inbox []func(*worker.Worker)) (err error) {

@@ -18,6 +18,11 @@ func (w *Worker) write(g *group, op *Op) {
 	if op.Wish != nil {
 		delete(g.wishes.missed, op.Wish.Waiter)
 	}
+	if err == nil && h.Kind == storage.KindCommit {
+		w.commit(g, op, h.ID)
+		return
+	}
+	w.proposeLingering(g)
 	switch {
 	case plain && g.clearOf(op.Data):
 		w.propose(g, op)
@@ -62,6 +67,9 @@ func (w *Worker) propose(g *group, op *Op) {
 func (w *Worker) finish(g *group, op *Op, err error) {
 	if op.turn != nil {
 		g.line.Release(op.turn)
+	}
+	if !op.ends.IsZero() {
+		g.line.Left(op.ends)
 	}
 	op.finish(err)
 }
@@ -216,9 +224,6 @@ func (w *Worker) requeue(g *group, op *Op) {
 
 // clearLine answers everybody who waits: the line belongs to a leadership that is over.
 func (w *Worker) clearLine(g *group, err error) {
-	if g.line.Idle() {
-		return
-	}
 	for _, r := range g.line.Clear(nil) {
 		if op, ok := r.Owner.(*Op); ok {
 			op.finish(err)

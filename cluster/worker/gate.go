@@ -14,6 +14,7 @@ func (w *Worker) readable(g *group, op *Op) {
 		w.grantRead(g, op)
 		return
 	}
+	w.proposeLingering(g)
 	r := &waitline.Request{Kind: waitline.Read, Deadline: w.deadline(op), Owner: op}
 	for _, k := range op.Keys {
 		r.Locks = append(r.Locks, waitline.Lock{Space: storage.ItemSpace, Key: k})

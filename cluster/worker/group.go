@@ -39,6 +39,8 @@ type group struct {
 	doubts map[storage.TxnID]doubt
 	wishes wishes
 
+	lingering lingerers
+
 	spool   Spool    // received, not yet taken up by raft
 	install *install // in progress; the group rests meanwhile
 }
@@ -183,6 +185,7 @@ func (w *Worker) forget(g *group) {
 	w.order = slices.DeleteFunc(w.order, func(o *group) bool { return o == g })
 	w.dirty = slices.DeleteFunc(w.dirty, func(o *group) bool { return o == g })
 	w.due = slices.DeleteFunc(w.due, func(o *group) bool { return o == g })
+	w.lingering = slices.DeleteFunc(w.lingering, func(o *group) bool { return o == g })
 }
 
 // Remove destroys the replica with this ID if it is here. The caller has made sure that the group does not count it

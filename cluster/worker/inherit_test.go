@@ -16,6 +16,12 @@ import (
 func elected(t *testing.T, entries ...[]byte) *machine {
 	t.Helper()
 	m := filled(t)
+	m.elect(entries...)
+	return m
+}
+
+func (m *machine) elect(entries ...[]byte) {
+	m.t.Helper()
 	old := appendFrom(4, 20, 3, 0, 20)
 	for i, data := range entries {
 		old.Entries = append(old.Entries, &raftpb.Entry{Index: new(21 + uint64(i)), Term: new(uint64(4)), Data: data})
@@ -30,7 +36,6 @@ func elected(t *testing.T, entries ...[]byte) *machine {
 		m.worker.Deliver(0, &raftpb.Message{Type: typ.Enum(), To: new(uint64(follower)), From: new(uint64(other)), Term: new(uint64(5))})
 		m.settle()
 	}
-	return m
 }
 
 // follow has another member acknowledge everything up to index, in the machine's term.

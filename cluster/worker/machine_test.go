@@ -34,6 +34,7 @@ type machine struct {
 	rng    *rand.Rand  // says what a power cut takes
 	keep   uint64      // worker.Config.KeepEntries
 	spools map[string][]byte
+	linger time.Duration // worker.Config.Linger
 
 	log    *raftlog.Log
 	engine *memdb.Engine
@@ -116,7 +117,7 @@ func (m *machine) tryOpen(id ring.NodeID) (err error) {
 	}
 	m.worker, err = worker.Open(worker.Config{
 		Node: id, Log: m.log, Engine: engine, Outbox: m, OpenSpool: m.openSpool, ElectionTicks: 4, HeartbeatTicks: 1, KeepEntries: m.keep,
-		OnStuck: m.onStuck,
+		OnStuck: m.onStuck, Linger: m.linger,
 	}, m.now)
 	return err
 }

@@ -54,6 +54,7 @@ type Op struct {
 	// replica.ErrOutcomeUnknown (Write only).
 	Err error
 
+	ends  storage.TxnID     // it is the commit of this transaction
 	turn  *waitline.Request // its place in the wait line, if it ever had one
 	also  *Op               // a duplicate that is answered with it
 	begun time.Duration     // when it was last proposed

@@ -78,12 +78,22 @@ func (w *Worker) sendEarly() {
 
 func (w *Worker) sendAll(g *group, msgs []*raftpb.Message) {
 	for _, m := range msgs {
-		if m.GetType() == raftpb.MsgSnap {
+		switch {
+		case m.GetType() == raftpb.MsgSnap:
 			w.sendSnapshot(g, m)
-			continue
+		case w.isNews(g, m):
+			w.holdNews(g, m)
+		default:
+			if m.GetType() == raftpb.MsgApp {
+				g.lingering.drop(m.GetTo())
+			}
+			w.post(g, m)
 		}
-		w.out.Send(replica.ID(m.GetTo()).Node(), g.id, m)
 	}
+}
+
+func (w *Worker) post(g *group, m *raftpb.Message) {
+	w.out.Send(replica.ID(m.GetTo()).Node(), g.id, m)
 }
 
 // persist writes all groups' entries and votes as one record. A commit index alone is not written: it is a hint, and
@@ -343,6 +353,7 @@ func (w *Worker) tellLead(g *group) {
 	}
 	g.lead, g.term = uint64(lead), term
 	g.expiring, g.sweeping, g.lapsing = false, false, false
+	w.sendLingeringAway(g, &replica.NotLeaderError{Partition: g.id, Leader: lead})
 	w.clearLine(g, &replica.NotLeaderError{Partition: g.id, Leader: lead})
 	w.sendWaitersAway(g, &replica.NotLeaderError{Partition: g.id, Leader: lead})
 	clear(g.doubts)

@@ -85,6 +85,9 @@ type Config struct {
 	// KeepEntries is how many applied entries of a group stay in the log for members that were away, and as many again
 	// may gather before the log is compacted. Default 4000.
 	KeepEntries uint64
+	// Linger is how long what nobody waits for may wait for company: commits of transactions that are decided, and the news
+	// of what is committed. Zero: nothing does.
+	Linger time.Duration
 	// Now reads a monotonic clock, only to measure batches. Optional.
 	Now func() time.Duration
 }
@@ -114,6 +117,9 @@ type Worker struct {
 	expired uint64   // keys, in groups that this node led
 	asked   bool     // something was submitted for the next turn
 	err     error    // final
+
+	lingering []*group // with something that lingers
+	lingerEnd time.Duration
 
 	decisions []waitline.Decision
 	usual     time.Duration // from proposing a command to its result, about
@@ -216,6 +222,7 @@ func (w *Worker) step(g *group, m *raftpb.Message) {
 func (w *Worker) Tick(now time.Duration) {
 	w.now = max(w.now, now)
 	w.ticks++
+	w.lingerEnd = w.now // should the clock stand still
 	w.reclaiming = w.reclaiming || w.ticks%reclaimEvery == 0
 	w.syncDue = w.syncDue || w.ticks%syncEvery == 0
 	for _, g := range w.order {
@@ -238,11 +245,15 @@ func (w *Worker) Turn(now time.Duration) error {
 		w.expire()
 	}
 	w.asked = false
+	late := w.endLinger()
 	for pass := 0; pass < maxPasses && len(w.dirty) > 0; pass++ {
 		w.gather()
 		if err := w.process(); err != nil {
 			return err
 		}
+	}
+	for _, g := range late {
+		w.sendNews(g)
 	}
 	if err := w.syncBehind(); err != nil {
 		return err
@@ -293,6 +304,7 @@ func (w *Worker) abandon(g *group) {
 	lost, dropped := g.rep.Close()
 	w.finishAll(g, lost, replica.ErrOutcomeUnknown)
 	w.finishAll(g, dropped, replica.ErrDropped)
+	w.sendLingeringAway(g, replica.ErrDropped)
 	w.clearLine(g, replica.ErrDropped)
 	w.sendWaitersAway(g, replica.ErrDropped)
 }

@@ -18,8 +18,9 @@ type world struct {
 	rule    func(*search, blocker) bool // nil: the real one
 	groups  []*group
 	txns    []*txn
-	plains  int // still to be done
-	changes int // of leaders, still to come
+	plains  int  // still to be done
+	changes int  // of leaders, still to come
+	behind  bool // others are let behind a commit that is proposed
 	pending []func()
 	wrong   error
 }
@@ -52,7 +53,7 @@ type txn struct {
 }
 
 func newWorld(rng *rand.Rand, rule func(*search, blocker) bool) *world {
-	w := &world{rng: rng, rule: rule, changes: rng.IntN(3)}
+	w := &world{rng: rng, rule: rule, changes: rng.IntN(3), behind: rng.IntN(2) == 0}
 	for range 2 + rng.IntN(2) {
 		g := &group{w: w, held: newHeld()}
 		g.line = w.newLine()
@@ -274,6 +275,10 @@ func (g *group) propose(e entry) {
 	e.life = g.line
 	g.log = append(g.log, e)
 	g.w.later(g.apply)
+	if e.commit && g.w.behind {
+		g.line.Leaving(e.txn.id)
+		g.serve()
+	}
 }
 
 // apply takes the next entry of the log.
@@ -288,6 +293,7 @@ func (g *group) apply() {
 			g.w.wrong = fmt.Errorf("transaction %v committed although its vote is gone", t.id)
 		}
 		g.held.free(t.id)
+		g.line.Left(t.id)
 	case e.abort != 0:
 		if open >= 0 && g.held.txns[open].Attempt <= e.abort {
 			g.held.free(t.id)

@@ -185,8 +185,17 @@ func (l *Line) holders(r *Request, h Holders, visit func(*storage.OpenTxn) bool)
 
 func (l *Line) holdersOf(r *Request, lock *Lock, h Holders, visit func(*storage.OpenTxn) bool) {
 	h.Holders(lock.Space, lock.Key, lock.Exclusive, func(o *storage.OpenTxn) bool {
-		return o.ID == r.Txn || visit(o)
+		return o.ID == r.Txn || l.letsBehind(o, r) || visit(o)
 	})
+}
+
+// letsBehind reports whether r may be proposed although o still holds.
+func (l *Line) letsBehind(o *storage.OpenTxn, r *Request) bool {
+	if len(l.leaving) == 0 || l.reads > 0 || r.Kind == Read {
+		return false
+	}
+	_, leaves := l.leaving[o.ID]
+	return leaves
 }
 
 // holds is the attempt of r's own transaction that holds locks which r asks for, 0 if none does. All attempts of a

@@ -33,6 +33,7 @@ func (l *Line) enqueue(r *Request) {
 		l.txns[r.Txn] = r
 	}
 	if r.Kind == Read {
+		l.reads++
 		return
 	}
 	for i := range r.Locks {
@@ -62,6 +63,7 @@ func (l *Line) dequeue(r *Request) {
 		delete(l.txns, r.Txn)
 	}
 	if r.Kind == Read {
+		l.reads--
 		return
 	}
 	for i := range r.Locks {

@@ -55,6 +55,7 @@ type script struct {
 //	prepare T1 [a=N] [age=N] [ordered] [until=N] [bytes=N] x s:y t!:z   X on x, S on y, X on token z
 //	plain p1 … / read r1 …        the same for the others
 //	hold T1 … / free T1           a holder comes (a surprise if it says so) or goes
+//	leaving T1 / left T1          its commit is proposed, or will never be applied
 //	apply T1 / drop T1            a granted prepare becomes a holder, or nothing
 //	withdraw T1 a=N, expire N, clear, serve, of T1, waitedfor, state
 func TestRules(t *testing.T) {
@@ -101,6 +102,12 @@ func (s *script) more(t *testing.T, f []string) string {
 		s.held.hold(s.reqs[f[1]])
 		s.line.Release(s.reqs[f[1]])
 		return s.serve()
+	case "leaving":
+		s.line.Leaving(id(t, f[1]))
+		return s.serve()
+	case "left":
+		s.line.Left(id(t, f[1]))
+		return ""
 	case "drop":
 		s.line.Release(s.reqs[f[1]])
 		return s.serve()

@@ -128,11 +128,13 @@ type Line struct {
 	limits      Limits
 	first, last *Request // those that wait
 	waiting     int
+	reads       int // of those that wait
 	bytes       int
 	granted     int
 	arrivals    uint64
 	queues      map[name]*queue
 	txns        map[storage.TxnID]*Request // prepares, waiting or granted
+	leaving     map[storage.TxnID]struct{} // holders whose commit is proposed
 	searches    uint64
 	changed     bool // a holder appeared that nobody was judged by
 
@@ -159,7 +161,8 @@ func New(limits Limits) *Line {
 	if limits.Bytes == 0 {
 		limits.Bytes = 4 << 20
 	}
-	return &Line{limits: limits, queues: make(map[name]*queue), txns: make(map[storage.TxnID]*Request), mayWait: waitsSafely}
+	return &Line{limits: limits, queues: make(map[name]*queue), txns: make(map[storage.TxnID]*Request),
+		leaving: make(map[storage.TxnID]struct{}), mayWait: waitsSafely}
 }
 
 // Idle reports whether nobody waits and nothing is granted: then only Holders can be in a request's way.
@@ -226,6 +229,15 @@ func (l *Line) Release(r *Request) bool {
 	}
 	return true
 }
+
+// Leaving tells that the commit of a holder is proposed. What is proposed from now on is applied behind it, so the holder
+// is in the way of nobody but reads, which see what is applied. Where a read waits nobody is let behind, or there might
+// never be a moment at which a key is free. Serve is due afterwards. Should the commit get lost, those
+// let behind it are judged when they are applied, like everybody.
+func (l *Line) Leaving(t storage.TxnID) { l.leaving[t] = struct{}{} }
+
+// Left ends Leaving: the commit was applied, or it will never be.
+func (l *Line) Left(t storage.TxnID) { delete(l.leaving, t) }
 
 // Surprise tells that a transaction holds locks which no grant of this line gave it. Those who wait for it now were not
 // judged by it; the next Serve does.
@@ -294,6 +306,7 @@ func (l *Line) Clear(dst []*Request) []*Request {
 	}
 	clear(l.queues)
 	clear(l.txns)
+	clear(l.leaving)
 	l.granted, l.changed = 0, false
 	return dst
 }
