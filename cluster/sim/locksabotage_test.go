@@ -21,9 +21,9 @@ func TestConvictsLocks(t *testing.T) {
 		{"tokens begin anew", sim.Sabotage{Token: func(t storage.Version) storage.Version { return t%4 + 1 }}, "token", 20},
 		{"guards are not looked at", sim.Sabotage{Unguarded: true}, "token", 40},
 		{"waiters' ids come again", sim.Sabotage{Command: sameWaiters}, "lock", 20},
-		{"lines are forgotten at a change of leaders", sim.Sabotage{ForgetLines: true}, "was given up", 40},
-		{"nobody is asked again", sim.Sabotage{AskOnce: true}, "was not answered", 40},
-		{"clocks jump ahead", sim.Sabotage{Clock: jump}, "was lost at|is over at", 60},
+		{"lines are forgotten at a change of leaders", sim.Sabotage{ForgetLines: true}, "was given up|was not answered", 40},
+		{"nobody is asked again", sim.Sabotage{AskOnce: true}, "was not answered|is held", 40},
+		{"clocks jump ahead", sim.Sabotage{Clock: jump}, "was lost at|is over at|was given up", 60},
 		{"clocks stand still", sim.Sabotage{Clock: freeze}, "is held|was not answered", 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -323,7 +323,7 @@ func (n *node) work(inbox []func(*worker.Worker)) (err error) {
 		}
 	}()
 	defer recovered(&err)
-	n.worker.Begin(n.w.now)
+	n.worker.Begin(n.clock())
 	for _, fn := range inbox {
 		fn(n.worker)
 	}
