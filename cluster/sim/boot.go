@@ -1,0 +1,90 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/ringkv/ringkv/cluster/meta"
+	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/storage"
+	"github.com/ringkv/ringkv/storage/memdb"
+	"github.com/ringkv/ringkv/storage/raftlog"
+)
+
+// form makes this node a cluster of one and starts it.
+func (n *node) form(s *meta.State) error {
+	l, err := raftlog.Open(n.disk.FS, LogDir, LogOptions())
+	if err != nil {
+		return err
+	}
+	e, err := n.disk.Engine.Open(memdb.Options{})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(worker.Form(l, e, s), e.Close(), l.Close()); err != nil {
+		return err
+	}
+	n.start()
+	return nil
+}
+
+func (n *node) open() (err error) {
+	defer recovered(&err)
+	w := n.w
+	if damage := w.cfg.Sabotage.Restart; damage != nil {
+		if err := damage(n.disk); err != nil {
+			return err
+		}
+	}
+	n.disk.FS.Fail = n.fsFails
+	engine, err := n.disk.Engine.Open(memdb.Options{OnCommit: n.commitFails, OnSync: n.syncFails})
+	if err != nil {
+		return err
+	}
+	n.engine = engine
+	if wrap := w.cfg.Sabotage.Engine; wrap != nil {
+		n.engine = wrap(n.engine)
+	}
+	if err := n.openLog(); err != nil {
+		return err
+	}
+	wk, err := worker.Open(worker.Config{
+		Node: n.id, Log: n.log, Engine: n.engine, Outbox: &outbox{n: n, life: n.life},
+		OpenSpool: n.disk.openSpool, OnLead: n.onLead, OnStuck: n.onStuck, Logger: w.logger(n),
+		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, KeepEntries: keepEntries, Linger: n.linger(),
+	}, n.clock())
+	n.worker = wk
+	return err
+}
+
+// openLog opens the log as a node does. Where the log is sabotaged its own check would convict at once, and say nothing of
+// the judge.
+func (n *node) openLog() (err error) {
+	var fs raftlog.FS = probedFS{n.disk.FS, n}
+	opts := LogOptions()
+	sabotage := &n.w.cfg.Sabotage
+	if sabotage.FS != nil {
+		fs = sabotage.FS(fs)
+	} else if sabotage.Restart == nil {
+		v := n.engine.View()
+		defer v.Close()
+		if opts.MinRecord, err = storage.LogMark(v); err != nil {
+			return err
+		}
+	}
+	n.log, err = raftlog.Open(fs, LogDir, opts)
+	return err
+}
+
+// recovered turns a panic, of raft's mostly, into an error: an invariant broke.
+func recovered(err *error) {
+	r := recover()
+	if _, off := r.(powerLoss); off {
+		*err = errPowerLoss
+		return
+	}
+	if r != nil {
+		*err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+	}
+}
