@@ -1,6 +1,7 @@
 package memdb
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/ringkv/ringkv/storage"
@@ -10,6 +11,7 @@ import (
 type View struct {
 	engine *Engine
 	tree   *tree
+	failed error // why the engine was of no use when the view was opened
 	closed bool
 }
 
@@ -36,7 +38,10 @@ func (v *View) usable() error {
 	if v.closed {
 		return storage.ErrClosed
 	}
-	return v.engine.usable()
+	if err := v.engine.usable(); errors.Is(err, storage.ErrClosed) {
+		return err
+	}
+	return v.failed
 }
 
 // Batch is one write of an Engine.

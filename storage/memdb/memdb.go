@@ -20,7 +20,7 @@ const DefaultMaxBatchBytes = 9 << 20
 type Fault uint8
 
 // The faults. After any but FaultNone Commit or Sync returns storage.ErrFailed and so does everything else on the engine,
-// until the disk is crashed or killed and opened again.
+// but for reads of views that are open, until the disk is crashed or killed and opened again.
 const (
 	FaultNone Fault = iota
 	FaultLost       // the commit, or the sync, did not happen
@@ -147,7 +147,7 @@ func (e *Engine) DiskBytes() int64 { return 0 }
 func (e *Engine) View() storage.View {
 	e.disk.mu.Lock()
 	defer e.disk.mu.Unlock()
-	return &View{engine: e, tree: e.disk.tree.Clone()}
+	return &View{engine: e, tree: e.disk.tree.Clone(), failed: e.err}
 }
 
 // Batch is as storage.Engine says. It panics where another batch is open: the caller's invariant is broken.

@@ -47,13 +47,23 @@ func TestFaults(t *testing.T) {
 			if err := put(e, "first"); err != nil {
 				t.Fatal(err)
 			}
+			before := e.View()
 			if err := put(e, "second"); !errors.Is(err, storage.ErrFailed) {
 				t.Fatalf("faulty commit: %v, want ErrFailed", err)
 			}
 			if err := put(e, "third"); !errors.Is(err, storage.ErrFailed) {
 				t.Fatalf("commit on a failed engine: %v, want ErrFailed", err)
 			}
+			if _, err := before.Get([]byte("first")); err != nil {
+				t.Fatalf("first, in a view from before the failure: %v", err)
+			}
+			if _, err := e.View().Get([]byte("first")); !errors.Is(err, storage.ErrFailed) {
+				t.Fatalf("first, in a view of a failed engine: %v, want ErrFailed", err)
+			}
 			disk.Kill()
+			if _, err := before.Get([]byte("first")); !errors.Is(err, storage.ErrClosed) {
+				t.Fatalf("first, in a view of an engine that is gone: %v, want ErrClosed", err)
+			}
 			if e, err = disk.Open(memdb.Options{}); err != nil {
 				t.Fatal(err)
 			}
