@@ -127,7 +127,7 @@ func (n *node) turn() {
 		n.failed(err)
 		return
 	}
-	if begun > 0 && n.fuse.left < 0 && !n.w.calm && n.w.chance(0.2) {
+	if begun > 0 && n.fuse.left < 0 && !n.fuse.blown && !n.w.calm && n.w.chance(0.2) {
 		n.fuse = fuse{left: n.w.rng.IntN(6), sync: true, keep: n.w.chance(0.5)} // an install is short: aim at it
 	}
 	if n.worker.Busy() {
