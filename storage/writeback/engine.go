@@ -14,6 +14,7 @@ import (
 // said to be for all.
 type Engine struct {
 	under   storage.Engine
+	most    int         // bytes of a layer that is written down, as Batch.Size counts, but for a single commit that is larger
 	writing atomic.Bool // a batch is open
 	seed    maphash.Seed
 	own     *layer  // of the open batch
@@ -21,6 +22,7 @@ type Engine struct {
 	flight  *flight // what is being written down, nil if nothing is; the writer's, as are the next two
 	synced  uint64  // number of the last commit that is known to be durable
 	closed  bool
+	onBegin func() // nil: a flight has a goroutine, which takes its steps
 
 	mu     sync.RWMutex // guards all below, and the cells of top
 	now    moment       // the state after the last commit
@@ -33,8 +35,17 @@ var _ storage.Engine = (*Engine)(nil)
 // New puts an Engine in front of under, which it owns from then on: nobody else commits to it, syncs or closes it.
 func New(under storage.Engine) *Engine {
 	seed := maphash.MakeSeed()
-	e := &Engine{under: under, seed: seed, own: newLayer(seed), cache: newCache(seed)}
+	e := &Engine{under: under, most: under.MaxBatchBytes(), seed: seed, own: newLayer(seed), cache: newCache(seed)}
 	e.now = moment{engine: e, top: newLayer(seed), base: newBase(under)}
+	return e
+}
+
+// NewStepped is New for who wants everything to happen in one goroutine. What is being written down makes its way only when
+// Step is called, and when the writer has to wait for it. onBegin is told that there is something for Step to do; it must not
+// use the engine. Layers are bounded by so many bytes, as Batch.Size counts, where that is less than what fits a batch of under.
+func NewStepped(under storage.Engine, layerBytes int, onBegin func()) *Engine {
+	e := New(under)
+	e.most, e.onBegin = min(e.most, layerBytes), onBegin
 	return e
 }
 
@@ -80,14 +91,14 @@ func (e *Engine) commit(own *layer) error {
 	if err := e.usable(); err != nil {
 		return err
 	}
-	if e.now.top.bytes+own.bytes > e.MaxBatchBytes() || e.now.top.arena.bytes > maxMemory {
+	if e.now.top.bytes+own.bytes > e.most || e.now.top.arena.bytes > maxMemory {
 		if err := e.land(); err != nil {
 			return err
 		}
 		e.begin(false)
 	}
 	e.merge(own)
-	if top := e.now.top; (top.bytes > e.MaxBatchBytes()/2 || top.arena.bytes > muchMemory) && e.landed() {
+	if top := e.now.top; (top.bytes > e.most/2 || top.arena.bytes > muchMemory) && e.landed() {
 		e.begin(false)
 	}
 	return nil

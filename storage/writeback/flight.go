@@ -6,36 +6,80 @@ import (
 	"github.com/ringkv/ringkv/storage"
 )
 
-// flight is a layer on its way into the engine below. There is one at a time. Its goroutine is started by begin, and
-// waited for by land: before the next flight, by Sync and by Close.
+// flight is a layer on its way into the engine below. There is one at a time. Its steps are taken by a goroutine that begin
+// starts and land waits for: before the next flight, by Sync and by Close. In an engine of NewStepped they are taken by Step,
+// and by land.
 type flight struct {
+	layer   *layer
 	through uint64 // number of the newest commit in it, or before it
 	sync    bool
-	err     error // why it failed; to be read once done is closed
-	done    chan struct{}
+	stage   stage         // of who takes its steps, as is err
+	err     error         // why it failed
+	done    chan struct{} // closed when it has ended: then the two above are the writer's to read
 }
+
+// stage is how far a flight has come.
+type stage uint8
+
+const (
+	begun   stage = iota // the layer is in memory only
+	written              // it is in the engine below, as a whole, and not synced
+	ended                // as far as it was asked to, or by an error
+)
+
+// String is for messages.
+func (s stage) String() string { return [...]string{"begun", "written", "ended"}[s] }
 
 // begin makes the top layer the one below, and has it written down and, if asked, synced. No flight is under way.
 func (e *Engine) begin(sync bool) {
 	f := &flight{through: e.now.commit, sync: sync, done: make(chan struct{})}
 	e.mu.Lock()
 	e.now.below, e.now.top = e.now.top, newLayer(e.seed)
-	below := e.now.below
+	f.layer = e.now.below
 	e.mu.Unlock()
 	e.flight = f
+	if e.onBegin != nil {
+		e.onBegin()
+		return
+	}
 	go func() {
-		defer close(f.done)
-		f.err = e.write(below, sync)
+		for e.step(f) {
+		}
 	}()
 }
 
-// write is what a flight does. Readers look below themselves as soon as it is there.
-func (e *Engine) write(l *layer, sync bool) error {
+// step takes the next step of a flight and tells whether another is left.
+func (e *Engine) step(f *flight) bool {
+	switch f.stage {
+	case begun:
+		if f.err = e.write(f.layer); f.err == nil && f.sync {
+			f.stage = written
+			return true
+		}
+	case written:
+		f.err = e.under.Sync()
+	case ended:
+		panic("writeback: a step of a flight that has " + f.stage.String())
+	}
+	f.stage = ended
+	close(f.done)
+	return false
+}
+
+// Step takes the next step of what is being written down: the batch; the sync, if one was asked for. It tells whether
+// another is left. Only engines of NewStepped have it; it belongs to the writer, whose next call says if it failed.
+func (e *Engine) Step() bool {
+	if e.onBegin == nil {
+		panic("writeback: a step of an engine that takes its own")
+	}
+	f := e.flight
+	return f != nil && f.stage != ended && e.step(f)
+}
+
+// write gives a layer to the engine below. Readers look there themselves as soon as it is there.
+func (e *Engine) write(l *layer) error {
 	err := l.writeTo(e.under)
 	e.settle(err)
-	if err == nil && sync {
-		err = e.under.Sync()
-	}
 	return err
 }
 
@@ -75,6 +119,10 @@ func (e *Engine) landed() bool {
 // land waits for the flight, if there is one.
 func (e *Engine) land() error {
 	if f := e.flight; f != nil {
+		if e.onBegin != nil {
+			for e.Step() {
+			}
+		}
 		<-f.done
 		e.landed()
 	}

@@ -13,8 +13,9 @@ import (
 // below it. There are no pointers in it, to whatever number of cells: the collector would follow them all, again and again.
 type layer struct {
 	seed   maphash.Seed
-	index  map[uint64]ref  // by hash of the key: the newest entry with that hash
-	groups map[group][]ref // an entry of each key, in order of arrival
+	index  map[uint64]ref // by hash of the key: the newest entry with that hash
+	groups map[group]int  // where in lists
+	lists  []list         // in order of arrival: what is done to an engine below does not depend on a map's order
 	arena  arena
 	bytes  int // as Batch.Size counts, of the newest versions: what writing the layer down takes
 }
@@ -28,6 +29,12 @@ func groupOf(key []byte) (g group) {
 	return g
 }
 
+// list has an entry of each key of a group, in order of arrival.
+type list struct {
+	group group
+	refs  []ref
+}
+
 // version is what one commit made of a cell.
 type version struct {
 	commit  uint64
@@ -39,7 +46,7 @@ type version struct {
 const newest = math.MaxUint64
 
 func newLayer(seed maphash.Seed) *layer {
-	return &layer{seed: seed, index: make(map[uint64]ref), groups: make(map[group][]ref)}
+	return &layer{seed: seed, index: make(map[uint64]ref), groups: make(map[group]int)}
 }
 
 // find returns the entry that the commits up to number made of key, 0 if they say nothing.
@@ -87,18 +94,27 @@ func (l *layer) put(hash uint64, key []byte, v version, seen uint64) {
 	l.index[hash] = r
 	l.bytes += cost(key, len(v.value))
 	if was == 0 {
-		g := groupOf(key)
-		l.groups[g] = append(l.groups[g], r)
+		l.enlist(groupOf(key), r)
 	}
+}
+
+func (l *layer) enlist(g group, r ref) {
+	at, known := l.groups[g]
+	if !known {
+		at = len(l.lists)
+		l.groups[g] = at
+		l.lists = append(l.lists, list{group: g})
+	}
+	l.lists[at].refs = append(l.lists[at].refs, r)
 }
 
 // cost is as storage.Batch.Size counts.
 func cost(key []byte, value int) int { return len(key) + value + storage.WriteOverhead }
 
-// each calls fn for the newest version of every cell, in no order, until it fails.
+// each calls fn for the newest version of every cell, until it fails. Their order follows from what was put.
 func (l *layer) each(fn func(hash uint64, e entry) error) error {
-	for _, refs := range l.groups {
-		for _, r := range refs {
+	for i := range l.lists {
+		for _, r := range l.lists[i].refs {
 			key := l.arena.at(r).key()
 			hash := maphash.Bytes(l.seed, key)
 			if err := fn(hash, l.arena.at(l.find(hash, key, newest))); err != nil {
@@ -116,18 +132,23 @@ func (l *layer) collect(hits []entry, start, end []byte, number uint64) []entry 
 	}
 	from, to := groupOf(start), groupOf(end)
 	if from == to && end != nil {
-		return l.collectGroup(hits, from, start, end, number)
+		at, known := l.groups[from]
+		if !known {
+			return hits
+		}
+		return l.collectList(hits, l.lists[at].refs, start, end, number)
 	}
-	for g := range l.groups {
+	for i := range l.lists {
+		g := &l.lists[i].group
 		if bytes.Compare(g[:], from[:]) >= 0 && (end == nil || bytes.Compare(g[:], to[:]) <= 0) {
-			hits = l.collectGroup(hits, g, start, end, number)
+			hits = l.collectList(hits, l.lists[i].refs, start, end, number)
 		}
 	}
 	return hits
 }
 
-func (l *layer) collectGroup(hits []entry, g group, start, end []byte, number uint64) []entry {
-	for _, r := range l.groups[g] {
+func (l *layer) collectList(hits []entry, refs []ref, start, end []byte, number uint64) []entry {
+	for _, r := range refs {
 		key := l.arena.at(r).key()
 		if bytes.Compare(key, start) < 0 || end != nil && bytes.Compare(key, end) >= 0 {
 			continue
@@ -171,5 +192,7 @@ func (l *layer) clear() {
 	}
 	clear(l.index)
 	clear(l.groups)
+	clear(l.lists)
+	l.lists = l.lists[:0]
 	l.arena, l.bytes = arena{}, 0
 }
