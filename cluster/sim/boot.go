@@ -8,7 +8,6 @@ import (
 	"github.com/ringkv/ringkv/cluster/meta"
 	"github.com/ringkv/ringkv/cluster/worker"
 	"github.com/ringkv/ringkv/storage"
-	"github.com/ringkv/ringkv/storage/memdb"
 	"github.com/ringkv/ringkv/storage/raftlog"
 )
 
@@ -18,11 +17,10 @@ func (n *node) form(s *meta.State) error {
 	if err != nil {
 		return err
 	}
-	e, err := n.disk.Engine.Open(memdb.Options{})
-	if err != nil {
+	if err := n.openEngine(); err != nil {
 		return err
 	}
-	if err := errors.Join(worker.Form(l, e, s), e.Close(), l.Close()); err != nil {
+	if err := errors.Join(worker.Form(l, n.engine, s), n.engine.Close(), l.Close()); err != nil {
 		return err
 	}
 	n.start()
@@ -38,13 +36,8 @@ func (n *node) open() (err error) {
 		}
 	}
 	n.disk.FS.Fail = n.fsFails
-	engine, err := n.disk.Engine.Open(memdb.Options{OnCommit: n.commitFails, OnSync: n.syncFails})
-	if err != nil {
+	if err := n.openEngine(); err != nil {
 		return err
-	}
-	n.engine = engine
-	if wrap := w.cfg.Sabotage.Engine; wrap != nil {
-		n.engine = wrap(n.engine)
 	}
 	if err := n.openLog(); err != nil {
 		return err

@@ -65,8 +65,11 @@ func (n *node) fsFails(op memfs.Op, path string) error {
 }
 
 func (n *node) commitFails(uint64) memdb.Fault {
-	n.w.probe(n, Point{}) // what it is about shows later, see applied
-	return n.engineFails(false)
+	fault := n.engineFails(false)
+	if fault != memdb.FaultLost {
+		n.noteWritten()
+	}
+	return fault
 }
 
 func (n *node) syncFails() memdb.Fault { return n.engineFails(true) }

@@ -27,6 +27,7 @@ func (n *node) close() {
 
 // release takes the disk from a process; with power, what is not synced may be lost.
 func (n *node) release(power bool) {
+	n.loseMemory()
 	if !power {
 		n.disk.Engine.Kill()
 		n.disk.FS.Kill()
@@ -47,6 +48,14 @@ func (n *node) ended() {
 
 // stop is an orderly end.
 func (n *node) stop() {
+	if !n.w.cfg.Direct && n.worker.Sync() != nil { // as the node's loop does
+		if !n.fuse.blown {
+			n.w.violate("node %s: sync at the end on a good disk", n.name)
+		}
+		n.close()
+		n.release(false)
+		return
+	}
 	n.close()
 	if err := errors.Join(n.engine.Close(), n.log.Close()); err != nil && !n.fuse.blown {
 		n.w.violate("node %s: close disk: %w", n.name, err)

@@ -28,7 +28,8 @@ type node struct {
 	life     int // counts the processes; what was planned for an earlier one is void
 	worker   *worker.Worker
 	log      *raftlog.Log
-	engine   storage.Engine
+	engine   storage.Engine // what the worker stands on
+	memory   memory
 	fuse     fuse
 	inbox    []func(*worker.Worker)
 	turning  bool // a turn is planned

@@ -26,6 +26,7 @@ type Config struct {
 	Chaos       time.Duration    // virtual time under faults, default 12 s
 	Calm        time.Duration    // virtual time in which the cluster must settle afterwards, default 120 s
 	Pace        time.Duration    // between two faults, about; default 100 to 900 ms, drawn from the seed
+	Direct      bool             // nodes commit to their disks at once, without memory before them
 	Sabotage    Sabotage
 	Log         io.Writer // gets a line for every noted event; default none
 }
@@ -34,8 +35,8 @@ type Config struct {
 type Sabotage struct {
 	// FS stands between a node's log and its disk.
 	FS func(raftlog.FS) raftlog.FS
-	// Engine stands between a worker and its engine.
-	Engine func(storage.Engine) storage.Engine
+	// Engine stands between a worker and its engine, Below between the memory of that and the disk.
+	Engine, Below func(storage.Engine) storage.Engine
 	// Restart damages what a node finds on its disk when it starts again.
 	Restart func(*Disk) error
 	// Command changes a command on its way into a leader's worker.
@@ -94,7 +95,10 @@ type Stats struct {
 	Reads     int           // answered
 	Powercuts int           // nodes that lost what was not synced
 	Kills     int           // nodes that lost only their memory
-	Forgotten int           // commits that engines lost with the power
+	Forgotten int           // batches that engines lost with the power
+	Flights   int           // layers that engines began to write down
+	Unwritten int           // commits that were in memory only when a process ended
+	Grounded  int           // flights that a process's end kept from the disk
 	DiskFails int           // failed syncs and commits
 	Pauses    int           // nodes that stood still
 	Cuts      int           // network partitions
@@ -198,6 +202,9 @@ func (s Stats) Add(o Stats) Stats {
 	s.Powercuts += o.Powercuts
 	s.Kills += o.Kills
 	s.Forgotten += o.Forgotten
+	s.Flights += o.Flights
+	s.Unwritten += o.Unwritten
+	s.Grounded += o.Grounded
 	s.DiskFails += o.DiskFails
 	s.Pauses += o.Pauses
 	s.Cuts += o.Cuts

@@ -21,14 +21,16 @@ type world struct {
 	trace  uint64
 	stats  Stats
 
-	ring    *ring.Ring
-	nodes   []*node // all that ever were, by index
-	net     network
-	history history
-	calm    bool // no new faults any more
-	calmAt  time.Duration
-	closed  bool // the clients have stopped
-	judged  bool // all is over
+	ring  *ring.Ring
+	nodes []*node // all that ever were, by index
+	net   network
+	// layerBytes bounds the layers that nodes' engines keep in memory.
+	layerBytes int
+	history    history
+	calm       bool // no new faults any more
+	calmAt     time.Duration
+	closed     bool // the clients have stopped
+	judged     bool // all is over
 
 	txns         fates
 	load         load
@@ -78,6 +80,7 @@ func newWorld(cfg Config) *world {
 	w.locks = newLocks(w)
 	w.txns, w.load, w.coordKill, w.clientLeaves = newFates(w), newLoad(w), 0.03, 0.01
 	w.net = newNetwork(w)
+	w.layerBytes = w.drawLayerBytes()
 	return w
 }
 

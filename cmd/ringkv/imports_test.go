@@ -84,7 +84,7 @@ var layers = []layer{
 	{
 		pkg: "cluster/sim",
 		deps: []string{
-			"ring", "storage", "storage/memdb", "storage/raftlog", "storage/raftlog/memfs", "cluster/wire",
+			"ring", "storage", "storage/memdb", "storage/writeback", "storage/raftlog", "storage/raftlog/memfs", "cluster/wire",
 			"cluster/meta", "cluster/replica", "cluster/worker", "cluster", "txn", "txn/serial",
 		},
 	},
