@@ -29,6 +29,8 @@ type lock struct {
 	places  []*place
 	writes  []*guardedWrite
 	seen    map[string]map[storage.Version]string // guarded keys: what they were at a version
+	holder  storage.Version                       // the token that it was last seen held under, after the faults
+	held    time.Duration                         // when that was first seen
 	touched time.Duration                         // when a command that lets somebody have it was last brought to a worker
 }
 

@@ -21,7 +21,7 @@ func (w *world) watchLeases() {
 	look = func() {
 		for _, l := range w.locks.all {
 			if l.heldTooLong() {
-				w.violate("lock %s is held, although nobody asked for it or renewed it since %v", l.name, l.touched)
+				w.violate("lock %s is held under token %d since %v, although nobody asked for it or renewed it since %v", l.name, l.holder, l.held, l.touched)
 			}
 		}
 		if !w.judged {
@@ -33,8 +33,11 @@ func (w *world) watchLeases() {
 
 func (l *lock) heldTooLong() bool {
 	w := l.w
-	end := max(l.touched, w.calmAt) + maxLockTTL + leaseTime
 	lease, err := w.lease(l)
+	if err == nil && lease.Token != l.holder {
+		l.holder, l.held = lease.Token, w.now // granted in line, perhaps, to somebody who is gone: its TTL begins now
+	}
+	end := max(l.touched, l.held, w.calmAt) + maxLockTTL + leaseTime
 	return w.now > end && err == nil && lease.Waiters == 0
 }
 
