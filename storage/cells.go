@@ -89,6 +89,22 @@ const maxChunks = (MaxValueBytes + MaxCellBytes - 1) / MaxCellBytes
 // writeCost bounds one Set or Delete under a key of n bytes, the value apart.
 func writeCost(n int) int { return prefixBytes + 8 + n + WriteOverhead }
 
+// ampleRoom is what no command adds to a batch, of the kinds that are applied all the time: neither what they write, nor
+// the removal of finished records beside it, nor the marks.
+const ampleRoom = MaxApplyBytes + 2*removeBytes
+
+// Fits tells whether a batch with room for so many more bytes, Flush apart, can take an entry next. Mostly it is so
+// empty that this needs no look at the entry.
+func (p *Partition) Fits(data []byte, room int) bool {
+	if len(data) > 1 && room >= ampleRoom {
+		switch Kind(data[1]) {
+		case KindPut, KindDelete, KindPrepare, KindSingle, KindCommit, KindAbort, KindMark:
+			return true
+		}
+	}
+	return p.ApplyCost(data) <= room
+}
+
 // ApplyCost is an upper bound of what applying an entry next adds to Batch.Size, Flush apart: of a commit it depends on
 // the record that it meets. A proposer refuses an entry
 // whose cost and FlushCost pass Engine.MaxBatchBytes; a worker commits before an entry that does not fit beside what

@@ -38,6 +38,8 @@ type Batch interface {
 	// Set stores value under key. The batch keeps neither slice after Set returns. It returns ErrTooLarge, and changes
 	// nothing, where Size would pass MaxBatchBytes or the value is over MaxCellBytes; ErrBadKey for a bad key.
 	Set(key, value []byte) error
+	// Create is Set of a key that the caller knows to be absent, of which an engine may make use.
+	Create(key, value []byte) error
 	// Delete removes key, present or not. It fails as Set does.
 	Delete(key []byte) error
 	// Size is what the batch holds so far: for every Set and Delete the lengths of key and value and WriteOverhead,

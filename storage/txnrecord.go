@@ -21,6 +21,7 @@ type txnRecord struct {
 	cost     uint64   // YES: bound of what its Commit adds to a batch, the token's answer apart
 	acceptor acceptor // YES, 3pc
 	body     uint64   // length of the body, 0 if none
+	stored   bool     // the engine has its cell
 
 	open  *OpenTxn    // YES, and COMMITTED whose token lacks its answer
 	token [16]byte    // of the latter: where the answer goes
@@ -94,6 +95,7 @@ func decodeTxnRecord(id TxnID, cell []byte) (r txnRecord, inline []byte, err err
 	flags := d.flags(txnFlags)
 	r = txnRecord{
 		id:       id,
+		stored:   true,
 		state:    TxnState(d.enum(byte(TxnCommitted))),
 		protocol: Protocol(d.enum(byte(ThreePhase))),
 		reason:   Reason(d.enum(byte(DiskFull))),

@@ -62,7 +62,11 @@ func (p *Partition) setRecord(b Batch, r *txnRecord, inline []byte) error {
 	}
 	p.buf.key = appendTxnKey(p.buf.key[:0], p.id, colTxn, r.id)
 	p.buf.cell = append(appendTxnRecord(slices.Grow(p.buf.cell[:0], txnHeadMax(n)+len(inline)), r), inline...)
-	return b.Set(p.buf.key, p.buf.cell)
+	if r.stored {
+		return b.Set(p.buf.key, p.buf.cell)
+	}
+	r.stored = true
+	return b.Create(p.buf.key, p.buf.cell)
 }
 
 // rewriteRecord stores r where its body stays as it is.

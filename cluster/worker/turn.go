@@ -193,7 +193,7 @@ func (a *applier) giveUp() {
 
 func (a *applier) entry(g *group, e *raftpb.Entry) error {
 	room := a.w.engine.MaxBatchBytes() - storage.FlushCost*(len(a.touched)+1)
-	if a.batch != nil && a.batch.Size()+g.part.ApplyCost(e.GetData()) > room {
+	if a.batch != nil && !g.part.Fits(e.GetData(), room-a.batch.Size()) {
 		if err := a.commit(); err != nil {
 			return err
 		}

@@ -30,6 +30,9 @@ func (b *batch) Set(key, value []byte) error {
 	return nil
 }
 
+// Create is as storage.Batch says.
+func (b *batch) Create(key, value []byte) error { return b.Set(key, value) }
+
 // Delete is as storage.Batch says.
 func (b *batch) Delete(key []byte) error {
 	size, err := b.fits(key, nil)

@@ -62,6 +62,7 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 		{"scan inside scan", testNestedScan},
 		{"views are moments", testViewIsolation},
 		{"batch keeps no slices", testNoAliasing},
+		{"create", testCreate},
 		{"empty values", testEmptyValues},
 		{"limits", testLimits},
 		{"largest batch", testLargestBatch},
@@ -237,7 +238,15 @@ func (m *machine) batch(commit bool) {
 	defer b.Discard()
 	next := maps.Clone(m.want)
 	for range rapid.IntRange(1, 8).Draw(m.t, "writes") {
-		key := rapid.StringMatching(`[abc]{2,4}`).Draw(m.t, "key")
+		key := rapid.StringMatching(`[abc]{2,3}`).Draw(m.t, "key")
+		_, there := next[key]
+		if rapid.Bool().Draw(m.t, "read first") {
+			if there {
+				expectGet(m.t, b, key, next[key])
+			} else {
+				expectAbsent(m.t, b, key)
+			}
+		}
 		if rapid.IntRange(0, 3).Draw(m.t, "delete") == 0 {
 			check(m.t, "delete", b.Delete([]byte(key)))
 			delete(next, key)
@@ -245,7 +254,11 @@ func (m *machine) batch(commit bool) {
 			continue
 		}
 		value := rapid.StringN(0, 20, 80).Draw(m.t, "value")
-		check(m.t, "set", b.Set([]byte(key), []byte(value)))
+		set := b.Set
+		if !there && rapid.Bool().Draw(m.t, "create") {
+			set = b.Create
+		}
+		check(m.t, "set", set([]byte(key), []byte(value)))
 		next[key] = value
 		expectGet(m.t, b, key, value)
 	}

@@ -2,6 +2,7 @@ package memdb
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/ringkv/ringkv/storage"
@@ -75,6 +76,15 @@ func (b *Batch) Set(key, value []byte) error {
 	}
 	b.tree.ReplaceOrInsert(pair{slices.Clone(key), append([]byte{}, value...)})
 	return nil
+}
+
+// Create is as storage.Batch says. It panics where the key is there: the caller's invariant is broken, and an engine that
+// relied on it would have lost a cell.
+func (b *Batch) Create(key, value []byte) error {
+	if _, err := b.Get(key); err == nil {
+		panic(fmt.Sprintf("memdb: the cell %x is there already", key))
+	}
+	return b.Set(key, value)
 }
 
 // Delete is as storage.Batch says.

@@ -20,17 +20,21 @@ const (
 )
 
 // entry is one version of a cell, as it lies in an arena:
-// [next ref u32][commit u64][length of the value u32, its top bit: deleted][length of the key u16][key][value].
+// [next ref u32][commit u64][length of the value u32, with flags][length of the key u16][key][value].
 type entry []byte
 
 const (
 	entryHead   = 4 + 8 + 4 + 2
 	deletedFlag = 1 << 31
+	freshFlag   = 1 << 30
+	lengthMask  = freshFlag - 1
 )
 
 func (e entry) next() ref      { return ref(binary.LittleEndian.Uint32(e)) }
 func (e entry) commit() uint64 { return binary.LittleEndian.Uint64(e[4:]) }
+func (e entry) length() uint32 { return binary.LittleEndian.Uint32(e[12:]) & lengthMask }
 func (e entry) deleted() bool  { return binary.LittleEndian.Uint32(e[12:])&deletedFlag != 0 }
+func (e entry) fresh() bool    { return binary.LittleEndian.Uint32(e[12:])&freshFlag != 0 }
 
 func (e entry) keyEnd() int { return entryHead + int(binary.LittleEndian.Uint16(e[16:])) }
 
@@ -41,12 +45,12 @@ func (e entry) key() []byte {
 
 func (e entry) value() []byte {
 	from := e.keyEnd()
-	to := from + int(binary.LittleEndian.Uint32(e[12:])&^deletedFlag)
+	to := from + int(e.length())
 	return e[from:to:to]
 }
 
 func (e entry) version() version {
-	return version{commit: e.commit(), value: e.value(), deleted: e.deleted()}
+	return version{commit: e.commit(), value: e.value(), deleted: e.deleted(), fresh: e.fresh()}
 }
 
 // at returns the entry at r, and what lies behind it in its chunk.
@@ -63,6 +67,9 @@ func (a *arena) add(next ref, key []byte, v version) ref {
 	length := uint32(len(v.value))
 	if v.deleted {
 		length = deletedFlag
+	}
+	if v.fresh {
+		length |= freshFlag
 	}
 	c = binary.LittleEndian.AppendUint32(c, uint32(next))
 	c = binary.LittleEndian.AppendUint64(c, v.commit)

@@ -62,6 +62,15 @@ func (b *batch) Set(key, value []byte) error {
 	return nil
 }
 
+// Create is as storage.Batch says. What is deleted before its layer is written down then leaves no trace.
+func (b *batch) Create(key, value []byte) error {
+	if err := b.take(key, value); err != nil {
+		return err
+	}
+	b.own.put(b.engine.hash(key), key, version{value: value, fresh: true}, 0)
+	return nil
+}
+
 // Delete is as storage.Batch says.
 func (b *batch) Delete(key []byte) error {
 	if err := b.take(key, nil); err != nil {

@@ -36,7 +36,7 @@ func (c *cache) get(hash uint64, key []byte) (version, bool) {
 
 // put takes in the newest version of key.
 func (c *cache) put(hash uint64, key []byte, v version) {
-	v.commit = known
+	v.commit, v.fresh = known, false
 	if len(v.value) > maxCached {
 		v = version{commit: unknown}
 	}
@@ -46,9 +46,15 @@ func (c *cache) put(hash uint64, key []byte, v version) {
 	}
 }
 
-// update takes in what a commit has made of key, where that is in the cache.
-func (c *cache) update(hash uint64, key []byte, v version) {
-	if c.young.find(hash, key, newest) != 0 || c.old.find(hash, key, newest) != 0 {
-		c.put(hash, key, v)
+// update takes in what a commit has made of key, where that is in the cache. It tells whether key is known to have been
+// absent before.
+func (c *cache) update(hash uint64, key []byte, v version) (wasAbsent bool) {
+	was, ok := c.young.get(hash, key, newest)
+	if !ok {
+		if was, ok = c.old.get(hash, key, newest); !ok {
+			return false
+		}
 	}
+	c.put(hash, key, v)
+	return was.commit == known && was.deleted
 }

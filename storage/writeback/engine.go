@@ -111,8 +111,8 @@ func (e *Engine) merge(own *layer) {
 	_ = own.each(func(hash uint64, written entry) error {
 		v := written.version()
 		v.commit = e.now.commit
+		v.fresh = e.cache.update(hash, written.key(), v) || v.fresh
 		e.now.top.put(hash, written.key(), v, e.seen)
-		e.cache.update(hash, written.key(), v)
 		return nil
 	})
 }

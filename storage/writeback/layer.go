@@ -13,20 +13,34 @@ import (
 // below it. There are no pointers in it, to whatever number of cells: the collector would follow them all, again and again.
 type layer struct {
 	seed   maphash.Seed
-	index  map[uint64]ref // by hash of the key: the newest entry with that hash
-	groups map[group]int  // where in lists
-	lists  []list         // in order of arrival: what is done to an engine below does not depend on a map's order
+	index  table         // by hash of the key
+	groups map[group]int // where in lists
+	lists  []list        // in order of arrival: what is done to an engine below does not depend on a map's order
 	arena  arena
 	bytes  int // as Batch.Size counts, of the newest versions: what writing the layer down takes
 }
 
 // group is the first bytes of a key: of a partition's, all of one column. Scans rarely go beyond one. A short key is padded
 // with zeros, which keeps the order of groups that of their keys.
-type group [3]byte
+type group uint32
 
-func groupOf(key []byte) (g group) {
-	copy(g[:], key)
-	return g
+const groupBytes = 3
+
+func groupOf(key []byte) group {
+	var b [groupBytes]byte
+	copy(b[:], key)
+	return group(b[0])<<16 | group(b[1])<<8 | group(b[2])
+}
+
+// lastGroup is the last one that may have keys before end.
+func lastGroup(end []byte) group {
+	switch {
+	case end == nil:
+		return 1<<(8*groupBytes) - 1
+	case len(end) == groupBytes && end[groupBytes-1] != 0:
+		return groupOf(end) - 1 // as the end of a column is
+	}
+	return groupOf(end)
 }
 
 // list has an entry of each key of a group, in order of arrival.
@@ -40,18 +54,22 @@ type version struct {
 	commit  uint64
 	value   []byte
 	deleted bool
+	fresh   bool // nothing below the layer has the cell: what was made and removed within it is nothing to write down
 }
+
+// nothing tells whether a layer with v of a cell says no more than one without the cell.
+func (v *version) nothing() bool { return v.deleted && v.fresh }
 
 // newest is beyond the number of any commit.
 const newest = math.MaxUint64
 
 func newLayer(seed maphash.Seed) *layer {
-	return &layer{seed: seed, index: make(map[uint64]ref), groups: make(map[group]int)}
+	return &layer{seed: seed, index: newTable(), groups: make(map[group]int)}
 }
 
 // find returns the entry that the commits up to number made of key, 0 if they say nothing.
 func (l *layer) find(hash uint64, key []byte, number uint64) ref {
-	return l.behind(l.index[hash], key, number)
+	return l.behind(l.index.get(hash), key, number)
 }
 
 // behind does the same from the newest entry with the key's hash on.
@@ -78,32 +96,45 @@ func (l *layer) get(hash uint64, key []byte, number uint64) (version, bool) {
 	return l.arena.at(r).version(), true
 }
 
-// put takes in a version, which it copies. Views were opened up to commit seen: what they cannot see is not kept.
+// put takes in a version, which it copies. Views were opened up to commit seen: what they cannot see is not kept. Whether a
+// cell is fresh its first version says.
 func (l *layer) put(hash uint64, key []byte, v version, seen uint64) {
-	head := l.index[hash]
+	slot := l.index.slot(hash)
+	head := slot.entry
 	was := l.behind(head, key, newest)
 	next := head
 	if was != 0 {
 		old := l.arena.at(was)
-		l.bytes -= cost(old.key(), len(old.value()))
+		v.fresh = old.fresh()
+		if prior := old.version(); !prior.nothing() {
+			l.bytes -= cost(key, len(prior.value))
+		}
 		if was == head && old.commit() > seen {
 			next = old.next()
 		}
 	}
 	r := l.arena.add(next, key, v)
-	l.index[hash] = r
-	l.bytes += cost(key, len(v.value))
+	slot.entry = r
+	if !v.nothing() {
+		l.bytes += cost(key, len(v.value))
+	}
 	if was == 0 {
 		l.enlist(groupOf(key), r)
 	}
 }
 
+// enlist adds the entry of a key that is new here to its group.
 func (l *layer) enlist(g group, r ref) {
 	at, known := l.groups[g]
 	if !known {
 		at = len(l.lists)
 		l.groups[g] = at
-		l.lists = append(l.lists, list{group: g})
+		if at < cap(l.lists) {
+			l.lists = l.lists[:at+1] // with the memory of an earlier use
+			l.lists[at] = list{g, l.lists[at].refs[:0]}
+		} else {
+			l.lists = append(l.lists, list{group: g})
+		}
 	}
 	l.lists[at].refs = append(l.lists[at].refs, r)
 }
@@ -130,8 +161,8 @@ func (l *layer) collect(hits []entry, start, end []byte, number uint64) []entry 
 	if l == nil {
 		return hits
 	}
-	from, to := groupOf(start), groupOf(end)
-	if from == to && end != nil {
+	from, to := groupOf(start), lastGroup(end)
+	if from == to {
 		at, known := l.groups[from]
 		if !known {
 			return hits
@@ -139,8 +170,7 @@ func (l *layer) collect(hits []entry, start, end []byte, number uint64) []entry 
 		return l.collectList(hits, l.lists[at].refs, start, end, number)
 	}
 	for i := range l.lists {
-		g := &l.lists[i].group
-		if bytes.Compare(g[:], from[:]) >= 0 && (end == nil || bytes.Compare(g[:], to[:]) <= 0) {
+		if g := l.lists[i].group; g >= from && g <= to {
 			hits = l.collectList(hits, l.lists[i].refs, start, end, number)
 		}
 	}
@@ -172,7 +202,10 @@ func (l *layer) writeTo(under storage.Engine) error {
 	b := under.Batch()
 	defer b.Discard()
 	err := l.each(func(_ uint64, e entry) error {
-		if e.deleted() {
+		switch {
+		case e.deleted() && e.fresh():
+			return nil
+		case e.deleted():
 			return b.Delete(e.key())
 		}
 		return b.Set(e.key(), e.value())
@@ -186,13 +219,11 @@ func (l *layer) writeTo(under storage.Engine) error {
 // clear empties a small layer for another use. What was read from it stays as it is.
 func (l *layer) clear() {
 	const small = 4096
-	if len(l.index) > small {
+	if len(l.index.slots) > small {
 		*l = *newLayer(l.seed)
 		return
 	}
-	clear(l.index)
+	l.index.clear()
 	clear(l.groups)
-	clear(l.lists)
-	l.lists = l.lists[:0]
-	l.arena, l.bytes = arena{}, 0
+	l.lists, l.arena, l.bytes = l.lists[:0], arena{}, 0
 }

@@ -88,6 +88,67 @@ func TestMerges(t *testing.T) {
 	}
 }
 
+// counted is an engine that counts what its batches write.
+type counted struct {
+	storage.Engine
+	writes int
+}
+
+func (c *counted) Batch() storage.Batch { return &countedBatch{c.Engine.Batch(), c} }
+
+type countedBatch struct {
+	storage.Batch
+	engine *counted
+}
+
+func (b *countedBatch) Set(key, value []byte) error {
+	b.engine.writes++
+	return b.Batch.Set(key, value)
+}
+
+func (b *countedBatch) Delete(key []byte) error {
+	b.engine.writes++
+	return b.Batch.Delete(key)
+}
+
+// TestLeavesNoTrace: what is made and removed within one layer is not written down, if it is known that there was none
+// before: by Create, or as a batch had looked for it. Otherwise its removal is.
+func TestLeavesNoTrace(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		make func(b storage.Batch) error
+		want int
+	}{
+		{"created", func(b storage.Batch) error { return b.Create([]byte("key"), nil) }, 0},
+		{"looked for", func(b storage.Batch) error {
+			_, err := b.Get([]byte("key"))
+			return errors.Join(b.Set([]byte("key"), nil), map[bool]error{true: errors.New("found")}[err == nil])
+		}, 0},
+		{"set", func(b storage.Batch) error { return b.Set([]byte("key"), nil) }, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			under, err := memdb.NewDisk().Open(memdb.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			count := &counted{Engine: under}
+			e := writeback.New(count)
+			defer e.Close()
+			b := e.Batch()
+			if err := errors.Join(c.make(b), b.Commit()); err != nil {
+				t.Fatal(err)
+			}
+			b = e.Batch()
+			if err := errors.Join(b.Delete([]byte("key")), b.Commit(), e.Sync()); err != nil {
+				t.Fatal(err)
+			}
+			if count.writes != c.want {
+				t.Errorf("%d writes below, want %d", count.writes, c.want)
+			}
+		})
+	}
+}
+
 // TestStartSync: it says true once what was committed before is durable, whatever is committed meanwhile.
 func TestStartSync(t *testing.T) {
 	disk := memdb.NewDisk()
