@@ -59,10 +59,11 @@ func (n *Node) List(ctx context.Context, l List) (Page, error) {
 	return merge(parts, l), nil
 }
 
-// part is what one node found in its partitions: a prefix of their keys in the range, all of them unless more is set.
+// part is what one node found in its partitions: all of their keys in the range that are before next, or all if that is
+// nil.
 type part struct {
 	items []Item
-	more  bool
+	next  []byte
 }
 
 // scanLeaders asks every leader once for its partitions among open. rest are those that must be asked for again.
@@ -123,35 +124,28 @@ func (n *Node) scanNode(ctx context.Context, to ring.NodeID, ps []ring.Partition
 	return resp.part, resp.notLed, nil
 }
 
-// merge joins the parts. Where a part was cut short, nothing behind its last key is known to be complete.
+// merge joins the parts. Where a part was cut short, nothing from its next on is known to be complete.
 func merge(parts []part, l List) Page {
-	var items []Item
-	var bound []byte // last key up to which everything is there
+	var page Page
 	for _, p := range parts {
-		items = append(items, p.items...)
-		if p.more && len(p.items) > 0 {
-			if last := p.items[len(p.items)-1].Key; bound == nil || bytes.Compare(last, bound) < 0 {
-				bound = last
-			}
+		page.Items = append(page.Items, p.items...)
+		if p.next != nil && (page.Next == nil || bytes.Compare(p.next, page.Next) < 0) {
+			page.Next = p.next
 		}
 	}
-	slices.SortFunc(items, func(a, b Item) int { return bytes.Compare(a.Key, b.Key) })
-	more := bound != nil
-	if more {
-		i, _ := slices.BinarySearchFunc(items, bound, func(it Item, k []byte) int { return bytes.Compare(it.Key, k) })
-		items = items[:i+1]
+	slices.SortFunc(page.Items, func(a, b Item) int { return bytes.Compare(a.Key, b.Key) })
+	if page.Next != nil {
+		i, _ := slices.BinarySearchFunc(page.Items, page.Next, func(it Item, k []byte) int { return bytes.Compare(it.Key, k) })
+		page.Items = page.Items[:i]
 	}
 	size := 0
-	for i, it := range items {
+	for i, it := range page.Items {
 		size += len(it.Key) + len(it.Value)
-		if (i+1 >= l.Limit || size >= l.MaxBytes) && i+1 < len(items) {
-			items, more = items[:i+1], true
+		if (i+1 >= l.Limit || size >= l.MaxBytes) && i+1 < len(page.Items) {
+			page.Items = page.Items[:i+1]
+			page.Next = append(slices.Clone(it.Key), 0)
 			break
 		}
-	}
-	page := Page{Items: items}
-	if more && len(items) > 0 {
-		page.Next = append(slices.Clone(items[len(items)-1].Key), 0)
 	}
 	return page
 }

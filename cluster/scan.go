@@ -41,25 +41,24 @@ func (n *Node) scanHere(ctx context.Context, req scanRequest) (scanResponse, err
 		parts = append(parts, p)
 	}
 	page := merge(parts, req.List)
-	resp.part = part{items: page.Items, more: page.Next != nil}
+	resp.part = part{items: page.Items, next: page.Next}
 	return resp, nil
 }
 
-// scanPart reads one partition: each key as it was at some moment since the right to read was given. With more there is
-// at least one item.
+// scanPart reads one partition: each key as it was at some moment since the right to read was given.
 func (n *Node) scanPart(ctx context.Context, v storage.View, r readRight, l List) (part, error) {
 	if _, err := held(v, r.p); err != nil {
 		return part{}, err
 	}
 	for {
-		found, more, err := storage.Scan(v, r.p, storage.ScanOptions{
+		found, next, err := storage.Scan(v, r.p, storage.ScanOptions{
 			Start: l.Start, End: l.End, Limit: l.Limit, MaxBytes: l.MaxBytes, KeysOnly: l.KeysOnly,
 		})
 		if err != nil {
 			n.suspect(r.p, err)
 			return part{}, err
 		}
-		p := part{more: more}
+		p := part{next: next}
 		for _, it := range found {
 			item := newItem(it, r.clock)
 			item.Partition = r.p
@@ -68,12 +67,11 @@ func (n *Node) scanPart(ctx context.Context, v storage.View, r readRight, l List
 		if len(r.locked) == 0 {
 			return p, nil
 		}
-		if more {
-			l.Start = append(slices.Clone(found[len(found)-1].Key), 0)
-		}
-		if err := n.reread(ctx, r, &p, l.KeysOnly); err != nil || !more || len(p.items) > 0 {
+		err = n.reread(ctx, r, &p, l)
+		if err != nil || next == nil || len(p.items) > 0 || len(found) == 0 { // the last: it met only what has expired
 			return p, err
 		}
+		l.Start = next
 	}
 }
 
@@ -82,11 +80,10 @@ const maxRereads = 16
 
 // reread gets those items of a part anew whose keys a transaction held exclusively: what the scan found may have been
 // over already. A listing is a GET of each item.
-func (n *Node) reread(ctx context.Context, r readRight, p *part, keysOnly bool) error {
+func (n *Node) reread(ctx context.Context, r readRight, p *part, l List) error {
 	keys := r.locked
-	if p.more { // keys behind the last one belong to the next page
-		last := p.items[len(p.items)-1].Key
-		keys = keys[:sort.Search(len(keys), func(i int) bool { return bytes.Compare(keys[i], last) > 0 })]
+	if p.next != nil { // the others belong to the next page
+		keys = keys[:sort.Search(len(keys), func(i int) bool { return bytes.Compare(keys[i], p.next) >= 0 })]
 	}
 	items := make([]*Item, len(keys))
 	g, ctx := errgroup.WithContext(ctx)
@@ -106,7 +103,7 @@ func (n *Node) reread(ctx context.Context, r readRight, p *part, keysOnly bool) 
 		return err
 	}
 	for i, k := range keys {
-		if it := items[i]; it != nil && keysOnly {
+		if it := items[i]; it != nil && l.KeysOnly {
 			it.Value = nil
 		}
 		p.replace(k, items[i])

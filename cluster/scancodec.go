@@ -62,11 +62,11 @@ type scanResponse struct {
 }
 
 func (r *scanResponse) append(dst []byte) []byte {
-	more := byte(0)
-	if r.more {
-		more = 1
+	if r.next == nil {
+		dst = append(dst, 0)
+	} else {
+		dst = appendString(append(dst, 1), r.next)
 	}
-	dst = append(dst, more)
 	dst = binary.AppendUvarint(dst, uint64(len(r.notLed)))
 	for i, p := range r.notLed {
 		dst = binary.AppendUvarint(dst, uint64(p))
@@ -82,8 +82,11 @@ func decodeScanResponse(b []byte) (scanResponse, error) {
 	if len(b) < 1 || b[0] > 1 {
 		return scanResponse{}, errMalformed
 	}
-	resp := scanResponse{part: part{more: b[0] == 1}}
+	var resp scanResponse
 	r := wireReader{b: b[1:]}
+	if b[0] == 1 {
+		resp.next = r.string()
+	}
 	for n := r.uvarint(); n > 0 && !r.bad; n-- {
 		resp.notLed = append(resp.notLed, ring.PartitionID(r.upTo(math.MaxUint16)))
 		resp.leaders = append(resp.leaders, ring.NodeID(r.upTo(math.MaxUint32)))

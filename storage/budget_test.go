@@ -3,6 +3,7 @@ package storage_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/ringkv/ringkv/storage"
@@ -14,32 +15,102 @@ func longKey(i int) []byte {
 	return append(bytes.Repeat([]byte("k"), storage.MaxKeyBytes-4), fmt.Sprintf("%04d", i)...)
 }
 
-// TestExpireFitsABatch: however much is due at once, an expire does a bounded part of it, and the next one goes on.
-func TestExpireFitsABatch(t *testing.T) {
+// TestPurgeFitsABatch: however much has expired at once, a purge removes a bounded part of it, and the next one goes on.
+func TestPurgeFitsABatch(t *testing.T) {
 	r := newReplica(t, 1)
 	const keys = 40
 	for i := range keys {
 		r.apply(&storage.Command{Kind: storage.KindPut, Key: longKey(i), Value: make([]byte, 1<<20), TTL: 10})
 	}
 	expire := storage.Command{Kind: storage.KindExpire, Clock: 10, Limit: storage.MaxExpire}
-	if cost := r.p.ApplyCost(storage.AppendCommand(nil, &expire)); cost+storage.FlushCost > 2<<20 {
-		t.Fatalf("an expire may cost %d", cost)
+	if cost := r.p.ApplyCost(storage.AppendCommand(nil, &expire)); cost > 0 {
+		t.Fatalf("an expire may cost %d, and nobody has anything locked", cost)
 	}
-	left := uint32(keys)
-	for left > 0 {
-		if at, ok := r.p.NextDeadline(); !ok || at != 10 {
-			t.Fatalf("%d keys are left, the next deadline is %d %v", left, at, ok)
+	if res := r.apply(&expire); res.Count != keys {
+		t.Fatalf("%d of %d keys expired", res.Count, keys)
+	}
+	purge := storage.Command{Kind: storage.KindPurge, Clock: 10, Limit: storage.MaxPurge}
+	if cost := r.p.ApplyCost(storage.AppendCommand(nil, &purge)); cost+storage.FlushCost > 2<<20 {
+		t.Fatalf("a purge may cost %d", cost)
+	}
+	for left := uint32(keys); left > 0; {
+		if n, oldest := r.p.Purgeable(); n != uint64(left) || oldest != 10 {
+			t.Fatalf("%d keys are left, purgeable are %d from %d", left, n, oldest)
 		}
-		res := r.apply(&expire)
+		res := r.apply(&purge)
 		if res.Count == 0 || res.Count >= keys {
 			t.Fatalf("%d keys at once of %d", res.Count, left)
 		}
 		left -= res.Count
+		r.verify()
 	}
-	if at, ok := r.p.NextDeadline(); ok {
-		t.Fatalf("nothing is left, the next deadline is %d", at)
+	if m := r.p.Meta(); m.Keys != 0 || m.Bytes != 0 {
+		t.Fatalf("%d keys of %d bytes are left", m.Keys, m.Bytes)
 	}
-	r.verify()
+}
+
+// TestExpireIsBounded: an expire lets go so many keys, and so many bytes of keys, and the next one goes on.
+func TestExpireIsBounded(t *testing.T) {
+	for name, c := range map[string]struct {
+		key  func(int) []byte
+		most uint32
+	}{
+		"short keys": {func(i int) []byte { return fmt.Append(nil, i) }, storage.MaxExpire},
+		"long keys":  {longKey, 128},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t, 1)
+			const keys = storage.MaxExpire + 200
+			for i := range keys {
+				r.apply(&storage.Command{Kind: storage.KindPut, Key: c.key(i), TTL: 10})
+			}
+			for left := uint32(keys); left > 0; {
+				want := min(left, c.most)
+				res := r.apply(&storage.Command{Kind: storage.KindExpire, Clock: 10, Limit: 1 << 30})
+				if res.Count != want {
+					t.Fatalf("%d keys at once of %d, want %d", res.Count, left, want)
+				}
+				left -= want
+				if at, ok := r.p.NextDeadline(); ok != (left > 0) || ok && at != 10 {
+					t.Fatalf("%d keys are left, the next deadline is %d %v", left, at, ok)
+				}
+			}
+			r.verify()
+		})
+	}
+}
+
+// TestScanPassesOverABoundedNumber: a page over many keys that have expired and are not purged ends short or empty, and tells
+// where to go on.
+func TestScanPassesOverABoundedNumber(t *testing.T) {
+	r := newReplica(t, 1)
+	const keys = 2500
+	for i := range keys {
+		r.apply(&storage.Command{Kind: storage.KindPut, Key: fmt.Appendf(nil, "k%04d", i), TTL: 10})
+	}
+	r.apply(&storage.Command{Kind: storage.KindPut, Key: []byte("a"), Value: []byte("first")})
+	r.apply(&storage.Command{Kind: storage.KindPut, Key: []byte("z"), Value: []byte("last")})
+	for r.apply(&storage.Command{Kind: storage.KindExpire, Clock: 10, Limit: storage.MaxExpire}).Count > 0 {
+	}
+	v := r.e.View()
+	defer v.Close()
+	var pages []int
+	o := storage.ScanOptions{Limit: 10}
+	for {
+		items, next, err := storage.Scan(v, r.id, o)
+		r.must(err)
+		pages = append(pages, len(items))
+		if next == nil {
+			break
+		}
+		if bytes.Compare(next, o.Start) <= 0 {
+			t.Fatalf("next %q, this page started at %q", next, o.Start)
+		}
+		o.Start = next
+	}
+	if want := []int{1, 0, 1}; !slices.Equal(pages, want) {
+		t.Fatalf("pages of %v items, want %v", pages, want)
+	}
 }
 
 // TestSweepFitsABatch: the same for idempotency records with long answers.

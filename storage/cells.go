@@ -1,8 +1,15 @@
 package storage
 
+import "encoding/binary"
+
 // replace writes rec over old under key: the record, the value's overflow cells and the expiry index.
 func (p *Partition) replace(b Batch, key []byte, old, rec *record) error {
-	if err := p.moveDeadline(b, key, old.deadline, rec.deadline); err != nil {
+	if !old.exists() {
+		if err := p.purgeKey(b, key); err != nil {
+			return err
+		}
+	}
+	if err := p.indexDeadline(b, key, old, rec); err != nil {
 		return err
 	}
 	if err := p.writeOverflow(b, key, rec); err != nil {
@@ -27,39 +34,31 @@ func (p *Partition) replace(b Batch, key []byte, old, rec *record) error {
 
 // remove deletes an existing key as one change of its own.
 func (p *Partition) remove(b Batch, key []byte, old *record) error {
-	if err := p.moveDeadline(b, key, old.deadline, 0); err != nil {
-		return err
-	}
-	if err := p.trimOverflow(b, key, 0, old.chunks()); err != nil {
-		return err
-	}
 	p.meta.Revision++
 	p.meta.LastRemoval = p.meta.Revision
-	p.meta.Keys--
-	p.meta.Bytes -= uint64(len(key)) + old.length
-	if p.meta.Keys == 0 {
-		p.meta.Longest = 0
-	}
 	p.recorder.remove(p.meta.Applied, key, p.meta.Revision)
-	p.buf.key = appendDataKey(p.buf.key[:0], p.id, key)
-	return b.Delete(p.buf.key)
+	return p.removeCells(b, key, old)
 }
 
-// moveDeadline keeps the expiry index in step with a record's deadline.
-func (p *Partition) moveDeadline(b Batch, key []byte, from, to Millis) error {
-	if from == to {
+// indexDeadline keeps the expiry index in step with a key's record: its deadline, and the length of its value, so that a
+// purge need not read the record.
+func (p *Partition) indexDeadline(b Batch, key []byte, old, rec *record) error {
+	if old.deadline == rec.deadline && (rec.deadline == 0 || old.length == rec.length) {
 		return nil
 	}
-	if from != 0 {
-		if err := b.Delete(expiryKey(p.id, from, key)); err != nil {
+	if old.deadline != 0 && old.deadline != rec.deadline {
+		if err := b.Delete(expiryKey(p.id, old.deadline, key)); err != nil {
 			return err
 		}
 	}
-	if to == 0 {
+	if rec.deadline == 0 {
 		return nil
 	}
-	p.next = min(p.next, to)
-	return b.Set(expiryKey(p.id, to, key), nil)
+	if !p.meta.Horizon.passed(rec.deadline, key) { // a key that was held keeps its deadline where it is only added to
+		p.next = min(p.next, rec.deadline)
+	}
+	p.buf.cell = binary.AppendUvarint(p.buf.cell[:0], rec.length)
+	return b.Set(expiryKey(p.id, rec.deadline, key), p.buf.cell)
 }
 
 func (p *Partition) writeOverflow(b Batch, key []byte, rec *record) error {
@@ -119,14 +118,17 @@ func (p *Partition) ApplyCost(data []byte) int {
 	}
 	switch c.Kind {
 	case KindPut:
-		// The record, the expiry index (old out, new in), every overflow cell of the new value and of the old one.
-		writes := 3 + max(maxChunks, len(c.Value)/MaxCellBytes+1)
+		// The record, the expiry index (old out, new in), every overflow cell of the new value and of the old one; and,
+		// where that has expired, its record.
+		writes := 4 + len(c.Value)/MaxCellBytes + 1 + p.chunksOf()
 		return recordHeadMax + len(c.Value) + writes*writeCost(len(c.Key))
 	case KindDelete:
 		return (2 + maxChunks) * writeCost(len(c.Key))
 	case KindExpire:
+		return min(int(min(c.Limit, MaxExpire)), p.locks.Len()) * writeCost(MaxKeyBytes) // marks of those that are held
+	case KindPurge:
 		most := (2 + maxChunks) * writeCost(MaxKeyBytes) // of one key
-		return min(int(min(c.Limit, MaxExpire))*most, sweepBytes+most)
+		return min(int(min(c.Limit, MaxPurge))*most, sweepBytes+most)
 	case KindSweep:
 		return p.sweepCost(int(min(c.Limit, MaxSweep)))
 	case KindLapse:

@@ -53,12 +53,11 @@ const MaxChangeValue = 64 << 10
 
 // recorder gathers what entries change, in memory.
 type recorder struct {
-	on      bool
-	data    []byte
-	from    uint64 // up to here it was taken
-	begun   bool   // the entry at hand has changed something
-	removal ChangeKind
-	txn     *TxnCommand // nil: none
+	on    bool
+	data  []byte
+	from  uint64      // up to here it was taken
+	begun bool        // the entry at hand has changed something
+	txn   *TxnCommand // nil: none
 }
 
 // maxRecorder is the capacity that a recorder keeps from one TakeChanges to the next.
@@ -81,12 +80,7 @@ func (p *Partition) TakeChanges() Changes {
 }
 
 // begin is called before an entry is applied.
-func (r *recorder) begin(c *Command) {
-	r.begun, r.removal, r.txn = false, ChangeDelete, c.Txn
-	if c.Kind == KindExpire {
-		r.removal = ChangeExpire
-	}
-}
+func (r *recorder) begin(c *Command) { r.begun, r.txn = false, c.Txn }
 
 // put records that key has a new record.
 func (r *recorder) put(index uint64, key []byte, rec *record) {
@@ -102,17 +96,17 @@ func (r *recorder) put(index uint64, key []byte, rec *record) {
 	r.data = appendBytes(r.data, rec.inline)
 }
 
-// remove records that key went away, which is version v.
-func (r *recorder) remove(index uint64, key []byte, v Version) {
-	if !r.on {
-		return
+// remove records that key was deleted, which is version v.
+func (r *recorder) remove(index uint64, key []byte, v Version) { r.gone(index, tagDelete, key, v) }
+
+// expire records that key expired, which is version v. Where that comes with the end of a transaction, it is not its doing.
+func (r *recorder) expire(index uint64, key []byte, v Version) { r.gone(index, tagExpire, key, v) }
+
+func (r *recorder) gone(index uint64, tag byte, key []byte, v Version) {
+	if r.on {
+		r.entry(index)
+		r.data = appendBytes(appendUvarints(append(r.data, tag), uint64(v)), key)
 	}
-	r.entry(index)
-	tag := byte(tagDelete)
-	if r.removal == ChangeExpire {
-		tag = tagExpire
-	}
-	r.data = appendBytes(appendUvarints(append(r.data, tag), uint64(v)), key)
 }
 
 // entry puts the entry's head before its first change.

@@ -65,7 +65,7 @@ func (d *changesDecoder) next(through uint64) (Change, bool) {
 	case tagDelete:
 		c.Kind = ChangeDelete
 	case tagExpire:
-		c.Kind = ChangeExpire
+		c.Kind, c.Txn, c.Home = ChangeExpire, TxnID{}, 0
 	default:
 		d.fail(errEnum)
 	}

@@ -24,6 +24,7 @@ func commands() []storage.Command {
 		{Kind: storage.KindDelete, Key: []byte("k"), Cond: storage.Condition{IfMatchAny: true}},
 		{Kind: storage.KindDelete, Key: []byte{}},
 		{Kind: storage.KindExpire, Clock: 12345, Limit: 1<<32 - 1},
+		{Kind: storage.KindPurge, Clock: 12345, Limit: 256},
 	}
 }
 
@@ -166,7 +167,7 @@ func TestNeedsSpace(t *testing.T) {
 	for kind, want := range map[storage.Kind]bool{
 		storage.KindPut: true, storage.KindPrepare: true, storage.KindSingle: true, storage.KindAcquire: true,
 		storage.KindRenew: false, storage.KindRelease: false, storage.KindCancel: false, storage.KindLapse: false,
-		storage.KindDelete: false, storage.KindExpire: false, storage.KindCommit: false, storage.KindAbort: false,
+		storage.KindDelete: false, storage.KindExpire: false, storage.KindPurge: false, storage.KindCommit: false, storage.KindAbort: false,
 	} {
 		if got := storage.NeedsSpace([]byte{1, byte(kind), 0}); got != want {
 			t.Errorf("kind %d: %t", kind, got)

@@ -10,7 +10,6 @@ const (
 	MaxKeyBytes         = 1024
 	MaxValueBytes       = 8 << 20 // the hard limit; a cluster's own limit is lower
 	MaxContentTypeBytes = 1024
-	MaxExpire           = 256     // keys that one expire removes, whatever its Limit
 	MaxTTL              = 1 << 52 // milliseconds
 	maxClock            = 1 << 52
 )
@@ -49,7 +48,7 @@ func AppendCommand(dst []byte, c *Command) []byte {
 		return appendPut(dst, c)
 	case KindDelete:
 		return appendCondition(appendBytes(append(dst, conditionBits(&c.Cond)), c.Key), &c.Cond)
-	case KindExpire, KindSweep, KindLapse:
+	case KindExpire, KindPurge, KindSweep, KindLapse:
 		return binary.AppendUvarint(dst, uint64(c.Limit))
 	}
 	if isTxnKind(c.Kind) {
@@ -164,7 +163,7 @@ func DecodeCommand(b []byte) (Command, error) {
 		flags := d.flags(conditionFlags)
 		c.Key = d.bytes()
 		d.condition(flags, &c.Cond)
-	case KindExpire, KindSweep, KindLapse:
+	case KindExpire, KindPurge, KindSweep, KindLapse:
 		c.Limit = d.uint32()
 	default:
 		d.rest(&c)
@@ -251,7 +250,7 @@ func (c *Command) valid() bool {
 		return false
 	}
 	switch c.Kind {
-	case KindExpire, KindSweep, KindLapse:
+	case KindExpire, KindPurge, KindSweep, KindLapse:
 		return true
 	case KindPut:
 		return validKey(c.Key) && len(c.Value) <= MaxValueBytes && len(c.ContentType) <= MaxContentTypeBytes &&

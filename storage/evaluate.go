@@ -21,7 +21,7 @@ type partitionSource struct {
 	p *Partition
 }
 
-func (s partitionSource) item(key []byte) (record, error) { return s.p.lookup(s.r, key) }
+func (s partitionSource) item(key []byte) (record, error) { return s.p.present(s.r, key) }
 
 func (s partitionSource) value(key []byte, r *record) ([]byte, error) {
 	return r.value(s.r, s.p.id, key)
@@ -39,6 +39,7 @@ type evaluation struct {
 	then      overlay // what each branch would leave behind
 	otherwise overlay
 	size      uint64 // of keys and values in the vote
+	marks     int    // bound of what ending the hold of its keys adds to a batch
 	tooLarge  bool   // the vote would not fit; it is not complete then
 }
 
@@ -51,7 +52,7 @@ func (e *evaluation) conditions() error {
 	e.vote.If = make([]Seen, len(e.part.If))
 	for i := range e.part.If {
 		var err error
-		if e.vote.If[i], err = judgeCondition(e.read, &e.part.If[i]); err != nil {
+		if e.vote.If[i], err = e.condition(&e.part.If[i]); err != nil {
 			return err
 		}
 	}
@@ -173,6 +174,7 @@ func (e *evaluation) branch(o *overlay, ops []TxnOp, vote *BranchVote) error {
 		if err != nil {
 			return err
 		}
+		e.marks += ed.old.heldCost(ed.key)
 		res := &vote.Results[i]
 		failure, err := e.execute(ed, &ops[i], res)
 		if err != nil {
@@ -181,6 +183,9 @@ func (e *evaluation) branch(o *overlay, ops []TxnOp, vote *BranchVote) error {
 		if failure != 0 {
 			vote.Failed = &FailedOp{Index: ops[i].Index, Key: ops[i].Key, Failure: failure, Version: ed.old.version}
 			vote.Results = nil
+			for _, rest := range ops[i+1:] {
+				e.marks += writeCost(len(rest.Key)) // locked, and not looked at
+			}
 			return nil
 		}
 		if e.size += uint64(len(res.Key) + len(res.Value) + resultOverhead); e.size > MaxApplyBytes {
@@ -251,9 +256,9 @@ func (e *evaluation) add(ed *edit, op *TxnOp, res *OpResult) (OpFailure, error) 
 	return 0, nil
 }
 
-// judgeCondition is what a condition sees, and whether it holds.
-func judgeCondition(read source, c *TxnCondition) (Seen, error) {
-	seen := Seen{Index: c.Index}
+// condition is what a condition sees, and whether it holds.
+func (e *evaluation) condition(c *TxnCondition) (Seen, error) {
+	read, seen := e.read, Seen{Index: c.Index}
 	if c.Test == TestToken {
 		held, err := read.heldToken(c.Key)
 		seen.Version, seen.Holds = held, held != 0 && held == c.Want
@@ -263,6 +268,7 @@ func judgeCondition(read source, c *TxnCondition) (Seen, error) {
 	if err != nil {
 		return seen, err
 	}
+	e.marks += rec.heldCost(c.Key)
 	seen.Version = rec.version
 	switch c.Test {
 	case TestVersion:

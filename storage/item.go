@@ -22,9 +22,21 @@ type record struct {
 	split       bool
 	length      uint64 // of the value
 	inline      []byte // the value, unless split
+	stale       uint32 // of one that does not exist: cells of an expired one that lie there; 0 if none
 }
 
 func (r *record) exists() bool { return r.version != 0 }
+
+// isSplit tells whether a value of so many bytes stands in the overflow column.
+func isSplit(length uint64) bool { return length+recordHeadMax > MaxCellBytes }
+
+// heldCost bounds the mark of the key's being held, which only one with a deadline can be.
+func (r *record) heldCost(key []byte) int {
+	if r.deadline == 0 {
+		return 0
+	}
+	return writeCost(len(key))
+}
 
 // chunks is the number of overflow cells that the value takes.
 func (r *record) chunks() uint32 {

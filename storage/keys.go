@@ -9,7 +9,8 @@ const (
 	colMeta       column = 0x00 // bookkeeping of this replica; never part of a snapshot
 	colData       column = 0x10 // [key] → item
 	colOverflow   column = 0x18 // [key][chunk u32 BE] → the next bytes of a value longer than one cell
-	colExpiry     column = 0x20 // [deadline u64 BE][key] → nothing
+	colExpiry     column = 0x20 // [deadline u64 BE][key] → length of the value
+	colHeld       column = 0x21 // [key] → nothing: it was locked when the horizon passed it
 	colTxn        column = 0x30 // [node u32 BE][incarnation u32 BE][seq u64 BE] → transaction record
 	colTxnBody    column = 0x31 // [node][incarnation][seq][chunk u32 BE] → the next bytes of a record's long body
 	colMarks      column = 0x34 // [node u32 BE] → closed, forgotten; [node][incarnation u32 BE] → mark

@@ -6,15 +6,19 @@ import (
 	"slices"
 )
 
-// Format 1 had no Longest.
-const metaFormat = 2
+// Format 1 had no Longest. Format 2 had no horizon: what was stored was there.
+const (
+	metaFormat         = 3
+	metaWithoutHorizon = 2
+	metaWithoutLongest = 1
+)
 
 // MaxConfBytes is the length of the longest raft configuration that a partition keeps.
 // It has room for about a thousand members: every node of a cluster is one of the metadata group.
 const MaxConfBytes = 8 << 10
 
 // FlushCost is an upper bound of what one Partition.Flush adds to Batch.Size.
-const FlushCost = MaxConfBytes + 256 + WriteOverhead + maxDirty*markCost
+const FlushCost = MaxConfBytes + MaxKeyBytes + 256 + WriteOverhead + maxDirty*markCost
 
 func appendMeta(dst []byte, m *Meta) []byte {
 	dst = append(dst, metaFormat)
@@ -23,14 +27,15 @@ func appendMeta(dst []byte, m *Meta) []byte {
 	} {
 		dst = binary.AppendUvarint(dst, v)
 	}
-	return appendBytes(dst, m.Conf)
+	dst = appendUvarints(dst, uint64(m.Horizon.At), m.Expired, m.ExpiredBytes)
+	return appendBytes(appendBytes(dst, m.Horizon.Key), m.Conf)
 }
 
 // decodeMeta returns a Meta that owns its memory.
 func decodeMeta(b []byte) (Meta, error) {
 	d := decoder{b: b}
 	format := d.byte()
-	if format != 1 && format != metaFormat {
+	if format < metaWithoutLongest || format > metaFormat {
 		d.fail(errBadFormat)
 	}
 	m := Meta{
@@ -42,8 +47,14 @@ func decodeMeta(b []byte) (Meta, error) {
 		Keys:        d.uvarint(),
 		Bytes:       d.uvarint(),
 	}
-	if m.Longest = min(m.Bytes, MaxValueBytes); format == metaFormat {
+	if m.Longest = min(m.Bytes, MaxValueBytes); format != metaWithoutLongest {
 		m.Longest = d.uvarint()
+	}
+	if format > metaWithoutHorizon {
+		m.Horizon.At, m.Expired, m.ExpiredBytes = Millis(d.uvarint()), d.uvarint(), d.uvarint()
+		if key := d.bytes(); len(key) > 0 {
+			m.Horizon.Key = slices.Clone(key)
+		}
 	}
 	if conf := d.bytes(); len(conf) > 0 {
 		m.Conf = slices.Clone(conf)

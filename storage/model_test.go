@@ -15,20 +15,28 @@ import (
 	"github.com/ringkv/ringkv/storage/memdb"
 )
 
-// model is what a partition should be: a map, a clock and a counter.
+// model is what a partition should be: a map, a clock and a counter. What has expired is gone from it, and leaves its
+// deadline behind until it is purged or overwritten.
 type model struct {
 	items    map[string]storage.Item
+	stale    map[string]storage.Item
+	horizon  storage.Horizon
 	clock    storage.Millis
 	revision storage.Version
 	removal  storage.Version
 }
 
-func newModel() *model { return &model{items: map[string]storage.Item{}} }
+func newModel() *model {
+	return &model{items: map[string]storage.Item{}, stale: map[string]storage.Item{}}
+}
 
 func (m *model) apply(c *storage.Command) storage.Result {
 	m.clock = max(m.clock, c.Clock)
-	if c.Kind == storage.KindExpire {
-		return m.expire(int(min(c.Limit, storage.MaxExpire)))
+	switch c.Kind {
+	case storage.KindExpire:
+		return m.expire(c, func(string) bool { return false })
+	case storage.KindPurge:
+		return m.purge(int(min(c.Limit, storage.MaxPurge)))
 	}
 	old, exists := m.items[string(c.Key)]
 	if !holds(c.Cond, exists, old.Version) {
@@ -49,7 +57,7 @@ func (m *model) apply(c *storage.Command) storage.Result {
 	case c.TTL > 0:
 		it.Deadline = m.clock + c.TTL
 	}
-	m.items[string(c.Key)] = it
+	m.set(it)
 	if exists {
 		return storage.Result{Status: storage.StatusReplaced, Version: m.revision}
 	}
@@ -79,10 +87,15 @@ func (m *model) remove(key string) {
 	delete(m.items, key)
 }
 
-func (m *model) expire(limit int) storage.Result {
-	var due []storage.Item
-	for _, it := range m.items {
-		if it.Deadline != 0 && it.Deadline <= m.clock {
+func (m *model) set(it storage.Item) {
+	m.items[string(it.Key)] = it
+	delete(m.stale, string(it.Key))
+}
+
+// due lists items by their deadlines and keys.
+func due(items map[string]storage.Item, is func(storage.Item) bool) (due []storage.Item) {
+	for _, it := range items {
+		if it.Deadline != 0 && is(it) {
 			due = append(due, it)
 		}
 	}
@@ -92,15 +105,53 @@ func (m *model) expire(limit int) storage.Result {
 		}
 		return bytes.Compare(a.Key, b.Key)
 	})
-	due = due[:min(limit, len(due))]
-	for _, it := range due {
-		m.remove(string(it.Key))
+	return due
+}
+
+// behind tells whether the horizon has passed an item, which is there all the same if it is held.
+func (m *model) behind(it storage.Item) bool {
+	h := m.horizon
+	return it.Deadline <= h.At || it.Deadline == h.At+1 && string(it.Key) <= string(h.Key) && len(h.Key) > 0
+}
+
+// expire moves the horizon. Those that are locked stay, and count to the limit.
+func (m *model) expire(c *storage.Command, locked func(key string) bool) storage.Result {
+	next := due(m.items, func(it storage.Item) bool { return it.Deadline <= c.Clock && !m.behind(it) })
+	passed := next[:min(len(next), int(min(c.Limit, storage.MaxExpire)))]
+	switch n := len(passed); {
+	case n == len(next):
+		if c.Clock > m.horizon.At {
+			m.horizon = storage.Horizon{At: c.Clock}
+		}
+	case n > 0:
+		m.horizon = storage.Horizon{At: passed[n-1].Deadline - 1, Key: passed[n-1].Key}
 	}
-	res := storage.Result{Status: storage.StatusExpired, Count: uint32(len(due))}
-	if len(due) > 0 {
+	passed = slices.DeleteFunc(passed, func(it storage.Item) bool { return locked(string(it.Key)) })
+	res := storage.Result{Status: storage.StatusExpired, Count: uint32(len(passed))}
+	if len(passed) > 0 {
+		m.revision++
 		res.Version = m.revision
 	}
+	for _, it := range passed {
+		m.lapse(it)
+	}
 	return res
+}
+
+// lapse lets an item expire at the newest version.
+func (m *model) lapse(it storage.Item) {
+	m.removal = m.revision
+	delete(m.items, string(it.Key))
+	m.stale[string(it.Key)] = it
+}
+
+func (m *model) purge(limit int) storage.Result {
+	stale := due(m.stale, func(storage.Item) bool { return true })
+	stale = stale[:min(limit, len(stale))]
+	for _, it := range stale {
+		delete(m.stale, string(it.Key))
+	}
+	return storage.Result{Status: storage.StatusPurged, Count: uint32(len(stale))}
 }
 
 func (m *model) sorted() []storage.Item {
@@ -111,15 +162,22 @@ func (m *model) sorted() []storage.Item {
 	return items
 }
 
-// nextDeadline is the first deadline, false if there is none.
+// nextDeadline is the first deadline beyond the horizon, false if there is none.
 func (m *model) nextDeadline() (storage.Millis, bool) {
-	var first storage.Millis
-	for _, it := range m.items {
-		if it.Deadline != 0 && (first == 0 || it.Deadline < first) {
-			first = it.Deadline
-		}
+	all := due(m.items, func(it storage.Item) bool { return !m.behind(it) })
+	if len(all) == 0 {
+		return 0, false
 	}
-	return first, first != 0
+	return all[0].Deadline, true
+}
+
+// oldest is the first deadline of what is to be purged, false if nothing is.
+func (m *model) oldest() (storage.Millis, bool) {
+	all := due(m.stale, func(storage.Item) bool { return true })
+	if len(all) == 0 {
+		return 0, false
+	}
+	return all[0].Deadline, true
 }
 
 func render(items []storage.Item) string {
@@ -148,10 +206,12 @@ func drawVersions(t *rapid.T, name string) []storage.Version {
 
 func drawCommand(t *rapid.T, clock storage.Millis) *storage.Command {
 	c := &storage.Command{
-		Kind:  rapid.SampledFrom([]storage.Kind{1, 1, 1, 1, 2, 3}).Draw(t, "kind"),
+		Kind: rapid.SampledFrom([]storage.Kind{
+			storage.KindPut, storage.KindPut, storage.KindPut, storage.KindPut, storage.KindDelete, storage.KindExpire, storage.KindPurge,
+		}).Draw(t, "kind"),
 		Clock: storage.Millis(max(0, int(clock)+rapid.IntRange(-3, 6).Draw(t, "clock"))),
 	}
-	if c.Kind == storage.KindExpire {
+	if c.Kind == storage.KindExpire || c.Kind == storage.KindPurge {
 		c.Limit = rapid.Uint32Range(0, 4).Draw(t, "limit")
 		return c
 	}
@@ -204,6 +264,7 @@ func TestModel(t *testing.T) {
 }
 
 func compare(t *rapid.T, r *replica, m *model, expired bool) {
+	t.Helper()
 	items, more := r.scan(storage.ScanOptions{})
 	if got, want := render(items), render(m.sorted()); got != want || more {
 		t.Fatalf("got\n%s(more %v), want\n%s", got, more, want)
@@ -214,14 +275,34 @@ func compare(t *rapid.T, r *replica, m *model, expired bool) {
 			t.Fatalf("get %q: %v, %v", it.Key, got, err)
 		}
 	}
+	for key := range m.stale {
+		if got, err := r.get(key); !errors.Is(err, storage.ErrNotFound) {
+			t.Fatalf("get %q, which has expired: %v, %v", key, got, err)
+		}
+	}
+	m.compareMeta(t, r, expired)
+}
+
+func (m *model) compareMeta(t *rapid.T, r *replica, expired bool) {
+	t.Helper()
 	meta := r.p.Meta()
 	if meta.Revision != m.revision || meta.LastRemoval != m.removal || meta.Clock != m.clock {
 		t.Fatalf("meta %+v, model at revision %d, removal %d, clock %d", meta, m.revision, m.removal, m.clock)
+	}
+	if meta.Horizon.At != m.horizon.At || !bytes.Equal(meta.Horizon.Key, m.horizon.Key) {
+		t.Fatalf("horizon %v, want %v", meta.Horizon, m.horizon)
+	}
+	if live, _ := meta.Live(); live != uint64(len(m.items)) || meta.Expired != uint64(len(m.stale)) {
+		t.Fatalf("%d keys and %d expired, want %d and %d", live, meta.Expired, len(m.items), len(m.stale))
 	}
 	got, ok := r.p.NextDeadline()
 	want, wantOK := m.nextDeadline()
 	if wantOK && (!ok || got > want) || expired && (ok != wantOK || ok && got != want) {
 		t.Fatalf("next deadline %d %v, want %d %v", got, ok, want, wantOK)
+	}
+	keys, oldest := r.p.Purgeable()
+	if want, ok := m.oldest(); ok && (keys == 0 || oldest > want) {
+		t.Fatalf("%d to purge, the oldest at %d, want %d %v", keys, oldest, want, ok)
 	}
 }
 

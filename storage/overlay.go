@@ -147,17 +147,18 @@ func (e *edit) deadline(clock Millis) Millis {
 func (e *edit) record(version Version, clock Millis) record {
 	return record{
 		version: version, deadline: e.deadline(clock), contentType: e.contentType, length: uint64(len(e.value)), inline: e.value,
-		split: len(e.value)+recordHeadMax > MaxCellBytes,
+		split: isSplit(uint64(len(e.value))),
 	}
 }
 
-// cost bounds what committing e adds to a batch: the record, the expiry index and the value's cells, old and new.
+// cost bounds what committing e adds to a batch: the record, the expiry index and the value's cells, old and new, those of
+// an expired one too.
 func (e *edit) cost() int {
 	if !e.changes() {
 		return 0
 	}
 	rec := e.record(0, 0)
-	n := 1 + int(rec.chunks()) + int(e.old.chunks())
+	n := 1 + int(rec.chunks()) + int(e.old.chunks()) + int(e.old.stale)
 	if e.old.deadline != 0 {
 		n++
 	}

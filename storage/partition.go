@@ -17,12 +17,14 @@ type Partition struct {
 	id    PartitionID
 	meta  Meta
 	dirty bool   // meta differs from what the engine holds
-	next  Millis // no deadline lies before it, locked keys apart; exact after opening and after every expire
+	next  Millis // no deadline beyond the horizon lies before it; exact after opening and after every expire
 	err   error  // why this Partition can no longer be used
+
+	oldest Millis              // no expired key that is not purged has an earlier deadline
+	held   map[string]struct{} // keys that the horizon has passed and that are there because they are locked
 
 	txns      txnIndex
 	locks     LockTable
-	skipped   Millis // an expire left a key with this deadline, the first, because it was locked
 	nextToken Millis // no token record is to be removed before; exact after opening and after every sweep
 	alarms    uint64
 	leases    leaseIndex
@@ -49,7 +51,7 @@ func OpenPartition(r Reader, id PartitionID) (*Partition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
 	}
-	p := &Partition{id: id, meta: meta, skipped: noDeadline}
+	p := &Partition{id: id, meta: meta}
 	if err := p.load(r); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
 	}
@@ -58,7 +60,13 @@ func OpenPartition(r Reader, id PartitionID) (*Partition, error) {
 
 // load reads what is kept in memory beside the bookkeeping.
 func (p *Partition) load(r Reader) (err error) {
-	if p.next, err = firstDeadline(r, p.id, 0); err != nil {
+	if p.next, err = p.firstDeadline(r); err != nil {
+		return err
+	}
+	if err := p.loadHeld(r); err != nil {
+		return err
+	}
+	if err := p.findOldest(r); err != nil {
 		return err
 	}
 	if p.nextToken, err = firstToken(r, p.id, 0); err != nil {
@@ -76,11 +84,14 @@ func (p *Partition) ID() PartitionID { return p.id }
 // Meta is the bookkeeping as of the last entry applied, flushed or not. Conf must not be written to.
 func (p *Partition) Meta() Meta { return p.meta }
 
-// NextDeadline is a time before which nothing expires; false where nothing has a deadline. When the partition's clock
-// has reached it, the leader proposes an expire, which makes it exact again.
+// NextDeadline is a time before which nothing expires; false where nothing has a deadline that is not over. When the
+// partition's clock has reached it, the leader proposes an expire, which makes it exact again.
 func (p *Partition) NextDeadline() (Millis, bool) {
 	return p.next, p.next != noDeadline
 }
+
+// Purgeable tells how many keys have expired and are not purged yet, and a time before which none of them was due.
+func (p *Partition) Purgeable() (keys uint64, oldest Millis) { return p.meta.Expired, p.oldest }
 
 // Locks is who holds what as of the last entry applied.
 func (p *Partition) Locks() *LockTable { return &p.locks }
@@ -175,6 +186,8 @@ func (p *Partition) dispatch(b Batch, c *Command, data []byte) (Result, error) {
 		return p.delete(b, c)
 	case KindExpire:
 		return p.expire(b, c)
+	case KindPurge:
+		return p.purge(b, c)
 	case KindSweep:
 		return p.sweep(b, c)
 	case KindLapse:

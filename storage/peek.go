@@ -46,7 +46,7 @@ func CommandKeys(b []byte, visit func(space LockSpace, key []byte, exclusive boo
 		if key := d.bytes(); visit != nil && d.err == nil {
 			visit(ItemSpace, key, true)
 		}
-	case h.Kind == KindExpire || h.Kind == KindSweep || h.Kind == KindLapse:
+	case h.Kind == KindExpire || h.Kind == KindPurge || h.Kind == KindSweep || h.Kind == KindLapse:
 	case isLeaseKind(h.Kind):
 		name := d.bytes()
 		if h.Kind != KindRenew { // which changes nothing that a transaction sees

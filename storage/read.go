@@ -4,10 +4,10 @@ import (
 	"slices"
 )
 
-// Get returns what is stored under key, ErrNotFound if nothing. The item owns its memory. A key whose deadline has
-// passed is there until an expire was applied.
+// Get returns what is stored under key, ErrNotFound if nothing, or if it has expired. The item owns its memory.
 func Get(r Reader, id PartitionID, key []byte) (Item, error) {
-	rec, err := lookup(r, id, key)
+	s := sight{r: r, id: id}
+	rec, err := s.present(key)
 	if err != nil {
 		return Item{}, err
 	}
@@ -26,34 +26,55 @@ type ScanOptions struct {
 	KeysOnly bool   // leave Item.Value nil
 }
 
-// Scan returns the items of a range in byte order of their keys; they own their memory. more tells that it stopped at a
-// limit and that at least one more key is in the range: go on from the last key with a zero byte appended.
-func Scan(r Reader, id PartitionID, o ScanOptions) (items []Item, more bool, err error) {
+// maxStale is how many expired keys that are not purged yet one Scan passes over before it stops.
+const maxStale = 1024
+
+// Scan returns the items of a range in byte order of their keys; they own their memory. Everything before next is there,
+// and next is where to go on: nil if nothing is left. Where it met many expired keys it may stop with few items, or none.
+func Scan(r Reader, id PartitionID, o ScanOptions) (items []Item, next []byte, err error) {
 	start := appendDataKey(nil, id, o.Start)
 	_, end := columnRange(id, colData)
 	if o.End != nil {
 		end = appendDataKey(nil, id, o.End)
 	}
-	size := 0
-	full := func() bool {
-		return o.Limit > 0 && len(items) >= o.Limit || o.MaxBytes > 0 && size >= o.MaxBytes
+	s := scan{sight: sight{r: r, id: id}, o: &o}
+	if err := r.Scan(start, end, false, s.cell); err != nil {
+		return nil, nil, err
 	}
-	err = r.Scan(start, end, false, func(k, cell []byte) (bool, error) {
-		if full() {
-			more = true
-			return false, nil
-		}
-		rec, err := decodeRecord(cell)
-		if err != nil {
-			return false, err
-		}
-		it, err := rec.item(r, id, k[prefixBytes:], o.KeysOnly)
-		items = append(items, it)
-		size += len(it.Key) + len(it.Value)
-		return true, err
-	})
+	return slices.Clip(s.items), s.next, nil
+}
+
+// scan is a Scan under way.
+type scan struct {
+	sight
+	o     *ScanOptions
+	items []Item
+	size  int // of keys and values
+	stale int
+	next  []byte
+}
+
+func (s *scan) full() bool {
+	return s.o.Limit > 0 && len(s.items) >= s.o.Limit || s.o.MaxBytes > 0 && s.size >= s.o.MaxBytes || s.stale >= maxStale
+}
+
+func (s *scan) cell(k, cell []byte) (bool, error) {
+	key := k[prefixBytes:]
+	if s.full() {
+		s.next = slices.Clone(key)
+		return false, nil
+	}
+	rec, err := decodeRecord(cell)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
-	return slices.Clip(items), more, nil
+	expired, err := s.expired(key, &rec)
+	if expired || err != nil {
+		s.stale++
+		return true, err
+	}
+	it, err := rec.item(s.r, s.id, key, s.o.KeysOnly)
+	s.items = append(s.items, it)
+	s.size += len(it.Key) + len(it.Value)
+	return true, err
 }

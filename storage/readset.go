@@ -70,8 +70,9 @@ func ReadKeys(r Reader, id PartitionID, keys, locks [][]byte) (ReadSet, error) {
 		return ReadSet{}, err
 	}
 	s := ReadSet{Revision: meta.Revision, LastRemoval: meta.LastRemoval}
+	see := sight{r: r, id: id, horizon: &meta.Horizon}
 	for _, key := range keys {
-		rec, err := lookup(r, id, key)
+		rec, err := see.present(key)
 		if err != nil {
 			return ReadSet{}, err
 		}

@@ -81,9 +81,9 @@ func (r *replica) scan(o storage.ScanOptions) ([]storage.Item, bool) {
 	r.t.Helper()
 	v := r.e.View()
 	defer v.Close()
-	items, more, err := storage.Scan(v, r.id, o)
+	items, next, err := storage.Scan(v, r.id, o)
 	r.must(err)
-	return items, more
+	return items, next != nil
 }
 
 func (r *replica) verify() {

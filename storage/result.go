@@ -32,7 +32,7 @@ func DecodeResult(b []byte) (Result, error) {
 		d.fail(errBadFormat)
 	}
 	r := Result{Status: Status(d.byte()), Version: Version(d.uvarint()), Count: d.uint32()}
-	if r.Status > StatusLease {
+	if r.Status > StatusPurged {
 		d.fail(errors.New("unknown status"))
 	}
 	if r.Status.hasReply() {
@@ -72,6 +72,8 @@ func (s Status) String() string {
 		return "swept"
 	case StatusLease:
 		return "lease"
+	case StatusPurged:
+		return "purged"
 	}
 	return "unknown"
 }

@@ -12,8 +12,9 @@ import (
 	"github.com/ringkv/ringkv/storage"
 )
 
-// TestScripts runs the scenarios of testdata. Commands: put, delete, expire (with clock=…), noop, conf, get, scan, meta,
-// next, reopen, each on one partition that the file shares.
+// TestScripts runs the scenarios of testdata. Commands: put, delete, expire and purge (with clock=…), noop, conf, get, read
+// (as a read-only transaction does), scan, meta, expired (and how far the horizon is), next, reopen, move, each on one
+// partition that the file shares.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		r := newReplica(t, 1)
@@ -27,7 +28,7 @@ func TestScripts(t *testing.T) {
 
 func runLine(t *testing.T, r *replica, d *datadriven.TestData) string {
 	switch d.Cmd {
-	case "put", "delete", "expire":
+	case "put", "delete", "expire", "purge":
 		return renderTxnResult(r.apply(parseCommand(t, d)))
 	case "noop":
 		return renderResult(r.applyEntry(nil))
@@ -42,6 +43,17 @@ func runLine(t *testing.T, r *replica, d *datadriven.TestData) string {
 		return render([]storage.Item{it})
 	case "scan":
 		return runScan(t, r, d)
+	case "read":
+		set := r.readPart(&storage.Prepare{Then: []storage.TxnOp{{Kind: storage.OpGet, Key: []byte(arg(d, "key"))}}})
+		return fmt.Sprintf("version=%d last-removal=%d\n", set.Items[0].Version, set.LastRemoval)
+	case "expired":
+		m := r.p.Meta()
+		return fmt.Sprintf("horizon=%d %q, %d keys of %d bytes to purge\n", m.Horizon.At, m.Horizon.Key, m.Expired, m.ExpiredBytes)
+	case "move":
+		b := r.snapshot()
+		*r = *newReplica(t, r.id)
+		r.must(r.install(b))
+		return ""
 	case "meta":
 		m := r.p.Meta()
 		return fmt.Sprintf("applied=%d term=%d conf=%q revision=%d last-removal=%d clock=%d keys=%d bytes=%d\n",
@@ -84,9 +96,13 @@ func runConf(t *testing.T, r *replica, d *datadriven.TestData) string {
 	return ""
 }
 
+var plainKinds = map[string]storage.Kind{
+	"put": storage.KindPut, "delete": storage.KindDelete, "expire": storage.KindExpire, "purge": storage.KindPurge,
+}
+
 func parseCommand(t *testing.T, d *datadriven.TestData) *storage.Command {
 	c := &storage.Command{
-		Kind:        map[string]storage.Kind{"put": storage.KindPut, "delete": storage.KindDelete, "expire": storage.KindExpire}[d.Cmd],
+		Kind:        plainKinds[d.Cmd],
 		Clock:       storage.Millis(number(t, d, "clock")),
 		Key:         []byte(arg(d, "key")),
 		Value:       []byte(arg(d, "value")),

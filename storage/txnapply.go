@@ -40,6 +40,9 @@ func (p *Partition) applyTxn(b Batch, c *Command, body []byte) (Result, error) {
 	if reply.Alarm != "" {
 		p.alarms++
 	}
+	if err := p.settleHeld(b); err != nil {
+		return Result{}, err
+	}
 	n := p.txns.node(t.ID.Node)
 	if err := p.removeFinished(newBudget(b, removePerEntry, removeBytes), n, n.run(t.ID.Incarnation)); err != nil {
 		return Result{}, err

@@ -22,7 +22,7 @@ func (j *judgement) release() {
 	if r.kept != nil {
 		j.p.txns.kept -= r.kept.weight(r.body)
 	}
-	j.p.unskip()
+	j.p.leases.unskip()
 	r.open, r.locks, r.kept = nil, nil, nil
 	r.acceptor, r.version, r.cost, r.order = acceptor{}, 0, 0, 0
 }

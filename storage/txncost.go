@@ -25,13 +25,15 @@ func (p *Partition) txnCost(data []byte) int {
 	if rec != nil {
 		was = int(rec.body)
 	}
+	if h.Kind == KindDecide || h.Kind == KindCommit {
+		return cost + p.commitCost(rec, len(data))
+	}
+	cost += p.heldCost(rec)
 	switch h.Kind {
 	case KindPrepare:
 		return cost + recordCost(len(data), len(data), was)
 	case KindSingle:
 		return cost + p.singleCost(data, was)
-	case KindDecide, KindCommit:
-		return cost + p.commitCost(rec, len(data))
 	}
 	// A tombstone, or the cell of a YES again with another promise.
 	return cost + recordCost(participantsOf(rec), inlineBody, was)
@@ -135,7 +137,7 @@ func (p *Partition) opsCost(d *decoder) int {
 		if op.Kind == OpAdd {
 			length = MaxContentTypeBytes + 2*maxNumber
 		}
-		writes := 3 + length/MaxCellBytes + 1 + p.chunksOf()
+		writes := 5 + length/MaxCellBytes + 1 + p.chunksOf()
 		cost += recordFixedMax + length + writes*writeCost(len(op.Key))
 	}
 	return cost

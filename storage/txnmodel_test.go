@@ -1,7 +1,7 @@
 package storage_test
 
 import (
-	"maps"
+	"bytes"
 	"slices"
 
 	"github.com/ringkv/ringkv/ring"
@@ -68,6 +68,7 @@ func (m *participant) step(c *storage.Command) storage.Result {
 	t := c.Txn
 	passes := m.raise(t)
 	r := m.judge(c)
+	m.settle()
 	if passes && r.Alarm == "" {
 		r.Alarm = "I9"
 	}
@@ -86,24 +87,29 @@ func (m *participant) plain(c *storage.Command) storage.Result {
 		return storage.Result{Status: storage.StatusSwept}
 	case storage.KindExpire:
 		m.clock = max(m.clock, c.Clock)
-		kept := map[string]storage.Item{}
-		for key, it := range m.items {
-			if len(m.holders(storage.ItemSpace, key, true, storage.TxnID{})) > 0 {
-				kept[key] = it
-			}
-		}
-		for key := range kept {
-			delete(m.items, key)
-		}
-		res := m.expire(int(min(c.Limit, storage.MaxExpire)))
-		maps.Copy(m.items, kept)
-		return res
+		return m.expire(c, m.locked)
+	case storage.KindPurge:
+		return m.apply(c)
 	}
 	if len(m.holders(storage.ItemSpace, string(c.Key), true, storage.TxnID{})) > 0 {
 		m.clock = max(m.clock, c.Clock)
 		return storage.Result{Status: storage.StatusBlocked, Txn: &storage.TxnReply{Kind: storage.ReplyBlocked}}
 	}
 	return m.apply(c)
+}
+
+func (m *participant) locked(key string) bool {
+	return len(m.holders(storage.ItemSpace, key, true, storage.TxnID{})) > 0
+}
+
+// settle lets those expire that the horizon has passed and that nobody has locked any more: each is a change of its own.
+func (m *participant) settle() {
+	held := due(m.items, func(it storage.Item) bool { return m.behind(it) && !m.locked(string(it.Key)) })
+	slices.SortFunc(held, func(a, b storage.Item) int { return bytes.Compare(a.Key, b.Key) })
+	for _, it := range held {
+		m.revision++
+		m.lapse(it)
+	}
 }
 
 // raise takes in a mark and tells whether it passes a YES.

@@ -17,10 +17,7 @@ func (m *participant) compare(t *rapid.T, r *replica) {
 	if got, want := render(items), render(m.sorted()); got != want {
 		t.Fatalf("items\n%s, want\n%s", got, want)
 	}
-	meta := r.p.Meta()
-	if meta.Revision != m.revision || meta.LastRemoval != m.removal || meta.Clock != m.clock {
-		t.Fatalf("meta %+v, model at revision %d, removal %d, clock %d", meta, m.revision, m.removal, m.clock)
-	}
+	m.compareMeta(t, r, false)
 	if got, want := renderLocks(r.p.Locks()), m.renderLocks(); got != want {
 		t.Fatalf("locks\n%s, want\n%s", got, want)
 	}

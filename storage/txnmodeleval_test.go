@@ -17,7 +17,7 @@ func (m *participant) adopt(b *modelBranch) {
 		_, was := m.items[key]
 		switch {
 		case it != nil:
-			m.items[key] = *it
+			m.set(*it)
 		case was:
 			m.remove(key)
 		}

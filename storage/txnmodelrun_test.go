@@ -105,10 +105,10 @@ func drawOp(t *rapid.T, index uint32) storage.TxnOp {
 // command draws any command. Transactions are numbered so closely that most of them meet others, and themselves.
 func (w *drawer) command(t *rapid.T) *storage.Command {
 	w.clock += storage.Millis(rapid.SampledFrom([]int{0, 0, 0, 1, 3, 0, 0, int(storage.StubTTL), int(storage.TokenTTL)}).Draw(t, "pass"))
-	kind := storage.Kind(rapid.SampledFrom([]int{1, 2, 3, 4, 4, 4, 4, 5, 5, 6, 7, 8, 9, 10, 10, 10, 11, 11, 12, 13, 14, 15}).Draw(t, "kind"))
+	kind := storage.Kind(rapid.SampledFrom([]int{1, 2, 3, 4, 4, 4, 4, 5, 5, 6, 7, 8, 9, 10, 10, 10, 11, 11, 12, 13, 14, 15, 3, 21}).Draw(t, "kind"))
 	c := &storage.Command{Kind: kind, Clock: w.clock}
 	switch kind {
-	case storage.KindExpire, storage.KindSweep:
+	case storage.KindExpire, storage.KindPurge, storage.KindSweep:
 		c.Limit = rapid.Uint32Range(0, 4).Draw(t, "limit")
 		if kind == storage.KindSweep {
 			c.Limit = storage.MaxSweep // the model does not count

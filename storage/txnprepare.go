@@ -173,7 +173,7 @@ func (e *evaluation) cost(body int) int {
 		most = max(most, n)
 	}
 	vote := int(e.size) + len(e.vote.If)*resultOverhead + 2*(MaxKeyBytes+resultOverhead)
-	return most + recordCost(len(e.part.Participants), vote, body) + tokenCost(len(e.part.Participants))
+	return most + e.marks + recordCost(len(e.part.Participants), vote, body) + tokenCost(len(e.part.Participants))
 }
 
 // recordCost bounds what storing a record with a body adds to a batch, where another body goes.

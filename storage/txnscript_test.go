@@ -58,11 +58,6 @@ func runTxnLine(t *testing.T, r *replica, d *datadriven.TestData) string {
 		return "never\n"
 	case "alarms":
 		return fmt.Sprintln(r.p.Alarms())
-	case "move":
-		b := r.snapshot()
-		*r = *newReplica(t, r.id)
-		r.must(r.install(b))
-		return ""
 	}
 	if c := parseTxnCommand(t, d); c != nil {
 		return renderTxnResult(r.apply(c))
@@ -264,6 +259,14 @@ func (r *replica) checkReopened() {
 	}
 	if got, want := renderOpen(r.p.Open()), renderOpen(again.Open()); got != want {
 		r.t.Fatalf("open\n%s, after a restart\n%s", got, want)
+	}
+	keys, oldest := r.p.Purgeable()
+	if keys2, oldest2 := again.Purgeable(); keys != keys2 || oldest > oldest2 {
+		r.t.Fatalf("%d purgeable from %d, after a restart %d from %d", keys, oldest, keys2, oldest2)
+	}
+	next, some := r.p.NextDeadline()
+	if next2, some2 := again.NextDeadline(); some2 && !some || next > next2 {
+		r.t.Fatalf("next deadline at %d, after a restart %d", next, next2)
 	}
 	at, ok := r.p.Sweepable()
 	if at2, ok2 := again.Sweepable(); ok != ok2 || ok && at > at2 {

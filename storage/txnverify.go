@@ -12,10 +12,7 @@ type txnVerifier struct {
 }
 
 func (v *verifier) txns(meta *Meta) error {
-	t := txnVerifier{r: v.r, id: v.id, meta: meta, p: &Partition{id: v.id, meta: *meta, skipped: noDeadline}}
-	if err := t.p.load(v.r); err != nil {
-		return err
-	}
+	t := txnVerifier{r: v.r, id: v.id, meta: meta, p: v.p}
 	for _, c := range [...]struct {
 		col   column
 		visit func(k, cell []byte) error

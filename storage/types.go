@@ -42,7 +42,7 @@ const (
 	KindInvalid Kind = 0
 	KindPut     Kind = 1
 	KindDelete  Kind = 2
-	KindExpire  Kind = 3 // remove what expired up to Clock, at most Limit keys
+	KindExpire  Kind = 3 // keys whose deadline Clock has reached become absent, at most Limit
 
 	// The commands of the commit protocol's section 2.
 	KindPrepare Kind = 4
@@ -64,6 +64,8 @@ const (
 	KindRenew   Kind = 18
 	KindRelease Kind = 19
 	KindLapse   Kind = 20 // end leases and waits whose time is over at Clock, at most Limit
+
+	KindPurge Kind = 21 // give back what expired keys occupy, at most Limit
 )
 
 // Command is one entry of a partition's log, decoded.
@@ -78,7 +80,7 @@ type Command struct {
 	TTL         Millis // put: lives this long from Clock; 0 means for ever
 	KeepTTL     bool   // put: keep the deadline that the key has
 
-	Limit uint32 // expire, sweep, lapse
+	Limit uint32 // expire, purge, sweep, lapse
 
 	Txn   *TxnCommand   // the transaction kinds; nil for the others
 	Lease *LeaseCommand // acquire, cancel, renew, release; nil for the others
@@ -95,11 +97,12 @@ const (
 	StatusDeleted         Status = 3  // delete: it existed
 	StatusAbsent          Status = 4  // delete: it did not; nothing changed
 	StatusConditionFailed Status = 5  // nothing changed; Version is the present one, 0 if absent
-	StatusExpired         Status = 6  // expire: Count keys removed
+	StatusExpired         Status = 6  // expire: Count keys became absent
 	StatusBlocked         Status = 7  // put, delete, acquire, cancel, release: a transaction holds a lock; nothing changed, Txn.Holder names it
 	StatusTxn             Status = 8  // a transaction command: Txn has the reply
 	StatusSwept           Status = 9  // sweep: Count records removed
 	StatusLease           Status = 10 // a command about a lease: Lease has the reply; lapse: Count things ended
+	StatusPurged          Status = 11 // purge: Count keys removed
 )
 
 // Result is what applying a command answered. It is the same on every replica.
@@ -119,7 +122,14 @@ type Meta struct {
 	Revision    Version // the last version given
 	LastRemoval Version // revision at which a key last went away: the version that absent keys have at most
 	Clock       Millis  // the partition clock as of Applied
-	Keys        uint64  // live keys
+	Keys        uint64  // keys that are stored, expired ones that are not purged yet among them
 	Bytes       uint64  // their keys' and values' lengths
 	Longest     uint64  // no value is longer
+
+	Horizon      Horizon // which keys have expired; owned by the Meta, not to be written to
+	Expired      uint64  // of Keys
+	ExpiredBytes uint64  // of Bytes
 }
+
+// Live returns how many keys there are for a reader, and the bytes of keys and values.
+func (m *Meta) Live() (keys, bytes uint64) { return m.Keys - m.Expired, m.Bytes - m.ExpiredBytes }

@@ -32,7 +32,7 @@ func (t *tally) matches(m *Meta) error {
 
 // Verify reads a whole partition and returns ErrCorrupt where it contradicts itself: keys or bytes that the bookkeeping
 // does not count, a value with missing parts, an expiry index that is not that of the records, cells that belong to no
-// key; and likewise for transactions: records and tokens that do not decode or lack parts, locks that two of them hold (I12);
+// key, expired keys that it does not count, held ones that nobody has locked; and likewise for transactions: records and tokens that do not decode or lack parts, locks that two of them hold (I12);
 // and for leases.
 // It finds what an engine lost without noticing.
 func Verify(r Reader, id PartitionID) error {
@@ -40,7 +40,7 @@ func Verify(r Reader, id PartitionID) error {
 	if err != nil {
 		return fmt.Errorf("verify partition %d: %w", id, err)
 	}
-	v := verifier{r: r, id: id}
+	v := verifier{r: r, id: id, p: &Partition{id: id, meta: meta}}
 	if err := v.run(&meta); err != nil {
 		return fmt.Errorf("verify partition %d: %w", id, err)
 	}
@@ -52,14 +52,23 @@ type verifier struct {
 	id                PartitionID
 	tally             tally
 	deadlines, chunks uint64
+	p                 *Partition // opened anew
+	expired           tally      // of them, those that have expired
+	held              int
 }
 
 func (v *verifier) run(meta *Meta) error {
+	if err := v.p.load(v.r); err != nil {
+		return err
+	}
 	start, end := columnRange(v.id, colData)
 	if err := v.r.Scan(start, end, false, v.record); err != nil {
 		return err
 	}
 	if err := v.tally.matches(meta); err != nil {
+		return err
+	}
+	if err := v.horizon(meta); err != nil {
 		return err
 	}
 	if err := v.count(colExpiry, v.deadlines); err != nil {
@@ -92,9 +101,46 @@ func (v *verifier) record(k, cell []byte) (bool, error) {
 	if rec.deadline == 0 {
 		return true, nil
 	}
+	return true, v.deadline(key, &rec)
+}
+
+// deadline compares a record that has one with the expiry index, and counts it if it has expired.
+func (v *verifier) deadline(key []byte, rec *record) error {
 	v.deadlines++
-	_, err = v.r.Get(expiryKey(v.id, rec.deadline, key))
-	return true, missingCell(err, v.id, key)
+	cell, err := v.r.Get(expiryKey(v.id, rec.deadline, key))
+	if err != nil {
+		return missingCell(err, v.id, key)
+	}
+	if length, err := v.p.lengthOf(v.r, key, cell); err != nil || length != rec.length {
+		return corruptf("partition %d key %q: a value of %d bytes, the expiry index says %d, %v", v.id, key, rec.length, length, err)
+	}
+	switch {
+	case v.p.expired(key, rec):
+		v.expired.keys++
+		v.expired.bytes += uint64(len(key)) + rec.length
+	case v.p.meta.Horizon.passed(rec.deadline, key):
+		v.held++
+	}
+	return nil
+}
+
+// horizon compares what has expired with the bookkeeping, and what is held with the locks.
+func (v *verifier) horizon(meta *Meta) error {
+	if v.expired.keys != meta.Expired || v.expired.bytes != meta.ExpiredBytes {
+		return corruptf("%d expired keys of %d bytes, the bookkeeping says %d of %d", v.expired.keys, v.expired.bytes, meta.Expired, meta.ExpiredBytes)
+	}
+	if meta.Horizon.At > meta.Clock {
+		return corruptf("the horizon is at %d, the clock at %d", meta.Horizon.At, meta.Clock)
+	}
+	if v.held != len(v.p.held) {
+		return corruptf("%d keys are held, of which %d are there", len(v.p.held), v.held)
+	}
+	for key := range v.p.held {
+		if _, locked := v.p.locks.Holder(ItemSpace, []byte(key), true, TxnID{}); !locked {
+			return corruptf("key %q is held, and nobody has it locked", key)
+		}
+	}
+	return nil
 }
 
 // count compares a column's number of cells with what the records account for.

@@ -56,5 +56,8 @@ func (w *Worker) readClocks(g *group, entries []*raftpb.Entry) {
 			continue
 		}
 		g.clock.follow(stamp, g.part.Meta().Clock, e.GetTerm(), w.now)
+		if storage.NeedsSpace(e.GetData()) && g.id != storage.MetaPartition {
+			w.purger.asked = w.ticks
+		}
 	}
 }

@@ -6,25 +6,19 @@ import (
 	"github.com/ringkv/ringkv/storage"
 )
 
-// Keys whose time is over go in small steps, so that requests hardly notice even a million of them: an expire removes
-// few keys of one group, and a turn proposes only as many expires as promise to remove expireIdle keys in all, going by
-// what those before found; or expireBusy beside requests, whatever the backlog, so that on a machine without time to spare
-// it is the keys that are late. Groups take turns. What a tick finds due is so spread over the turns until the next one;
-// where few keys are due one turn, with one fsync, does for all groups.
 const (
-	expireFirst = 8  // keys that an expire may remove at first; then twice as many as the one before found
-	expireIdle  = 64 // more in one expire makes no key cheaper, and its batch longer for whoever waits behind it
-	expireBusy  = 32
+	// expireEvery is how often, in ticks, a group with keys that are due lets them expire: the groups in turn, so that not
+	// all of them do so at once. An expire is cheap, but it is an entry.
+	expireEvery = 3
 	// expireSlack is how much later than its deadline a key goes at the earliest: the answer to the write that set
 	// the deadline took a while to get to the client.
 	expireSlack storage.Millis = 100
 )
 
-// noteDue puts a group with keys whose time is over into the line, once.
-func (w *Worker) noteDue(g *group) {
-	if !g.queued && w.hasDue(g) {
-		g.queued = true
-		w.due = append(w.due, g)
+// expire lets a group's keys expire whose time is over, now and then; at once those that the last expire has left.
+func (w *Worker) expire(g *group) {
+	if !g.expiring && ((w.ticks+int(g.id))%expireEvery == 0 || g.expireAll) && w.hasDue(g) {
+		w.proposeExpire(g)
 	}
 }
 
@@ -32,43 +26,40 @@ func (w *Worker) noteDue(g *group) {
 func (w *Worker) hasDue(g *group) bool {
 	next, some := g.part.NextDeadline()
 	now := g.clock.now(w.now)
-	return some && !g.expiring && now >= expireSlack && next <= now-expireSlack && g.rep.Serving()
+	return some && now >= expireSlack && next <= now-expireSlack && g.rep.Serving()
 }
 
-// expire proposes the removal of keys in the groups that are next in line.
-func (w *Worker) expire() {
-	most := uint32(expireIdle)
-	if w.asked {
-		most = expireBusy
+func (w *Worker) proposeExpire(g *group) {
+	data := storage.AppendCommand(nil, &storage.Command{
+		Kind: storage.KindExpire, Clock: g.clock.now(w.now) - expireSlack, Limit: storage.MaxExpire,
+	})
+	if g.expiring = g.rep.Propose(data, nil) == nil; g.expiring {
+		w.touch(g)
 	}
-	n := 0
-	for budget := int(most); n < len(w.due) && budget > 0; n++ {
-		g := w.due[n]
-		g.queued = false
-		if g.install != nil || !w.hasDue(g) {
-			continue
-		}
-		data := storage.AppendCommand(nil, &storage.Command{
-			Kind: storage.KindExpire, Clock: g.clock.now(w.now) - expireSlack, Limit: min(most, max(expireFirst, 2*g.lastExpired)),
-		})
-		if g.expiring = g.rep.Propose(data, nil) == nil; g.expiring {
-			w.touch(g)
-		}
-		budget -= max(1, int(g.lastExpired))
-	}
-	w.due = append(w.due[:0], w.due[n:]...)
 }
 
-// noteExpired takes in that an expire was applied. One that found as much as it may remove leaves more.
-func (w *Worker) noteExpired(g *group, removed uint32) {
-	g.expiring, g.lastExpired = false, removed
+// noteExpired takes in that an expire was applied. Where it could not let all go, the next turn goes on with the rest.
+func (w *Worker) noteExpired(g *group, keys uint32) {
+	g.expiring = false
 	if !g.rep.Leading() {
 		return
 	}
-	w.expired += uint64(removed)
-	if w.space < Full {
-		w.noteDue(g)
+	w.expired += uint64(keys)
+	if len(g.part.Meta().Horizon.Key) > 0 && !g.expireAll {
+		g.expireAll = true
+		w.due = append(w.due, g)
 	}
+}
+
+// expireRest goes on where an expire has left keys that are due.
+func (w *Worker) expireRest() {
+	for _, g := range w.due {
+		if g.install == nil {
+			w.expire(g)
+		}
+		g.expireAll = false
+	}
+	w.due = w.due[:0]
 }
 
 // overdue is how long ago the first key of g that is still there should have gone.
@@ -81,5 +72,5 @@ func (w *Worker) overdue(g *group) time.Duration {
 	return time.Duration(now-next) * time.Millisecond
 }
 
-// Expired counts the keys whose time was over and that went away in groups that this node led, since the start.
+// Expired counts the keys whose time was over in groups that this node led, since the start.
 func (w *Worker) Expired() uint64 { return w.expired }

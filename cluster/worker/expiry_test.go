@@ -134,63 +134,63 @@ func TestManyKeysExpireTogether(t *testing.T) {
 	}
 }
 
-// keysIn counts the keys of a partition.
-func (m *machine) keysIn(p ring.PartitionID) int {
+// keysIn counts the keys of a partition, and those that have expired and are not purged yet.
+func (m *machine) keysIn(p ring.PartitionID) (live, expired int) {
 	for _, st := range m.worker.Status() {
 		if st.Partition == p {
-			return int(st.Keys)
+			return int(st.Keys), int(st.Expired)
 		}
 	}
-	return 0
+	return 0, 0
 }
 
-// A turn removes few keys, whatever is due, and fewer beside requests; and no partition waits for another to be done.
-func TestExpiryIsSpreadOverTurns(t *testing.T) {
-	for name, c := range map[string]struct {
-		busy bool
-		most int
-	}{"idle": {false, 128}, "beside requests": {true, 64}} {
-		t.Run(name, func(t *testing.T) { testExpiryIsSpread(t, c.busy, c.most) })
-	}
-}
-
-func testExpiryIsSpread(t *testing.T, busy bool, most int) {
+// Keys that are due in one group at once go one expire after another, without a tick between.
+func TestManyKeysExpireInOneTick(t *testing.T) {
 	m := newMachine(t)
 	m.form()
 	m.open()
 	m.settle()
-	const keys = 400
+	const keys = 2*storage.MaxExpire + 10
 	for i := range keys {
-		m.putTTLIn(0, fmt.Sprint(i), time.Second)
-		m.putTTLIn(1, fmt.Sprint(i), time.Second)
+		m.putTTL(fmt.Sprint(i), time.Second)
 	}
 	m.now += 2 * time.Second
 	m.worker.Tick(m.now)
 	if st := m.worker.Status()[0]; st.Overdue != time.Second {
 		t.Errorf("overdue by %v, want 1s", st.Overdue)
 	}
-	for left := 2 * keys; left > 0; {
-		if busy {
-			m.ask(&worker.Op{Group: 0, Kind: worker.Read})
-		}
-		if err := m.turn(); err != nil {
-			t.Fatal(err)
-		}
-		one, other := m.keysIn(0), m.keysIn(1)
-		if gone := left - one - other; gone > most || gone == 0 {
-			t.Fatalf("a turn removed %d keys of %d, want 1 to %d", gone, left, most)
-		}
-		if max(one, other)-min(one, other) > most {
-			t.Fatalf("%d keys are left here, %d there", one, other)
-		}
-		left = one + other
+	for range 3 { // each group has its tick
+		m.settle()
+		m.worker.Tick(m.now)
 	}
 	m.settle()
-	if got := m.worker.Expired(); got != 2*keys {
-		t.Errorf("%d expired, want %d", got, 2*keys)
+	if live, _ := m.keysIn(0); live != 0 {
+		t.Errorf("%d keys are left", live)
+	}
+	if got := m.worker.Expired(); got != keys {
+		t.Errorf("%d expired, want %d", got, keys)
 	}
 	if st := m.worker.Status()[0]; st.Overdue != 0 {
 		t.Errorf("overdue by %v with nothing left", st.Overdue)
+	}
+}
+
+// Without keys that are due, and without expired ones to purge, there are no entries.
+func TestExpiryAtRest(t *testing.T) {
+	m := newMachine(t)
+	m.form()
+	m.open()
+	m.settle()
+	m.putTTL("brief", time.Second)
+	m.putTTL("long", time.Hour)
+	m.pass(5 * time.Second)
+	if live, expired := m.keysIn(0); live != 1 || expired != 0 {
+		t.Fatalf("%d keys, %d to purge, want 1 and none", live, expired)
+	}
+	before := m.worker.Status()[0].Applied
+	m.pass(time.Minute)
+	if after := m.worker.Status()[0].Applied; after != before {
+		t.Errorf("%d entries within a minute at rest", after-before)
 	}
 }
 

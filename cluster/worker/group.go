@@ -25,14 +25,14 @@ type group struct {
 	durable uint64 // applied index as of the engine's last sync: the log is needed from there on
 	syncing uint64 // the same of the sync that was begun last
 
-	lead, term  uint64 // last told to OnLead
-	expiring    bool   // an expire is under way
-	queued      bool   // in the line of those with keys to remove
-	lastExpired uint32 // keys that the last expire removed
-	sweeping    bool   // a sweep is under way
-	lapsing     bool   // a lapse is under way
-	logBytes    uint64 // that the log holds of it, about
-	holds       map[replica.ID]hold
+	lead, term uint64 // last told to OnLead
+	expiring   bool   // an expire is under way
+	expireAll  bool   // the last expire has left keys that are due
+	purging    bool   // a purge is under way
+	sweeping   bool   // a sweep is under way
+	lapsing    bool   // a lapse is under way
+	logBytes   uint64 // that the log holds of it, about
+	holds      map[replica.ID]hold
 
 	// While this replica leads.
 	line   *waitline.Line
@@ -43,6 +43,11 @@ type group struct {
 
 	spool   Spool    // received, not yet taken up by raft
 	install *install // in progress; the group rests meanwhile
+}
+
+// stopChores forgets what the leader has proposed for itself.
+func (g *group) stopChores() {
+	g.expiring, g.purging, g.sweeping, g.lapsing = false, false, false, false
 }
 
 // openGroup starts a replica from disk.

@@ -29,7 +29,8 @@ func (w *Worker) tend(g *group) {
 	if g.rep.Leading() {
 		g.rep.Walk(w.target(g.id))
 		if w.space < Full {
-			w.noteDue(g)
+			w.expire(g)
+			w.purger.note(g, w.now)
 			w.sweep(g)
 			w.lapse(g)
 			w.missWaiters(g)
@@ -37,7 +38,7 @@ func (w *Worker) tend(g *group) {
 		w.expireWaits(g)
 		w.watch(g)
 	} else {
-		g.expiring, g.sweeping, g.lapsing = false, false, false
+		g.stopChores()
 	}
 	if w.space < Full && (w.ticks+int(g.id))%compactEvery == 0 {
 		w.compact(g)

@@ -29,7 +29,7 @@ func (w *Worker) gather() {
 		w.finishAll(g, rd.Dropped, replica.ErrDropped) // at once: an install or a failing disk could hold them up
 		w.finishAll(g, rd.Lost, replica.ErrOutcomeUnknown)
 		if len(rd.Dropped) > 0 {
-			g.expiring, g.sweeping, g.lapsing = false, false, false // our own proposals may be among them
+			g.stopChores() // our own proposals may be among them
 		}
 		w.tellLead(g)
 		if rd.Snapshot != nil {
@@ -251,8 +251,11 @@ func (a *applier) one(g *group, e *raftpb.Entry) (storage.Result, error) {
 		return storage.Result{}, g.part.SetConf(e.GetIndex(), e.GetTerm(), conf)
 	}
 	res, err := g.part.Apply(a.batch, e.GetIndex(), e.GetTerm(), e.GetData())
-	if res.Status == storage.StatusExpired {
+	switch res.Status {
+	case storage.StatusExpired:
 		a.w.noteExpired(g, res.Count)
+	case storage.StatusPurged:
+		a.w.notePurged(g)
 	}
 	g.sweeping = g.sweeping && res.Status != storage.StatusSwept
 	g.lapsing = g.lapsing && !(res.Lease != nil && res.Lease.Kind == storage.LeaseLapsed)
@@ -352,7 +355,7 @@ func (w *Worker) tellLead(g *group) {
 		return
 	}
 	g.lead, g.term = uint64(lead), term
-	g.expiring, g.sweeping, g.lapsing = false, false, false
+	g.stopChores()
 	w.sendLingeringAway(g, &replica.NotLeaderError{Partition: g.id, Leader: lead})
 	w.clearLine(g, &replica.NotLeaderError{Partition: g.id, Leader: lead})
 	w.sendWaitersAway(g, &replica.NotLeaderError{Partition: g.id, Leader: lead})

@@ -75,13 +75,15 @@ type GroupStatus struct {
 	Lag       uint64 // entries: of the slowest member for a leader, else committed here but not applied
 	Keys      uint64
 	Bytes     uint64 // of keys and values
+	Expired   uint64 // keys that have expired and whose space is yet to be given back; not among Keys
 	Settled   bool   // a leader whose members are those of the target
 	InDoubt   int    // transactions that have voted here and wait for their decision
 	Waiting   int    // requests that wait for locks, at a leader
 	Leases    int    // that somebody has
 	Waiters   int    // for leases
 	Alarms    uint64 // broken invariants of the commit protocol met since the start: must be 0
-	// Overdue is, at a leader, how long ago the first key that is still there should have gone; 0 if none should.
+	// Overdue is, at a leader, how long ago the first key that is still there should have gone; 0 if none should. One that has
+	// gone for readers counts as gone.
 	Overdue time.Duration
 }
 
@@ -92,9 +94,10 @@ func (w *Worker) Status() []GroupStatus {
 		m := g.part.Meta()
 		st := g.rep.Status()
 		held, waiting := g.part.Leases()
+		keys, bytes := m.Live()
 		out = append(out, GroupStatus{
 			Partition: g.id, Role: st.Role, Term: st.Term, Commit: st.Commit, Applied: m.Applied, Lag: st.Lag,
-			Keys: m.Keys, Bytes: m.Bytes, Settled: g.rep.Settled(w.target(g.id)),
+			Keys: keys, Bytes: bytes, Expired: m.Expired, Settled: g.rep.Settled(w.target(g.id)),
 			InDoubt: len(g.part.Open()), Waiting: g.line.Waiting(), Alarms: g.part.Alarms(),
 			Leases: held, Waiters: waiting, Overdue: w.overdue(g),
 		})

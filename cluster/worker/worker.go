@@ -113,10 +113,10 @@ type Worker struct {
 	tags    []replica.Tag
 	drops   []*drop
 	ticks   int
-	due     []*group // with keys to remove, in the order in which they are served
+	due     []*group // whose last expire has left keys that are due
 	expired uint64   // keys, in groups that this node led
-	asked   bool     // something was submitted for the next turn
-	err     error    // final
+	purger  purger
+	err     error // final
 
 	lingering []*group // with something that lingers
 	lingerEnd time.Duration
@@ -165,7 +165,9 @@ func (w *Worker) Begin(now time.Duration) { w.now = max(w.now, now) }
 
 // Submit hands a request over.
 func (w *Worker) Submit(op *Op) {
-	w.asked = true
+	if op.Group != storage.MetaPartition {
+		w.purger.asked = w.ticks
+	}
 	g := w.groups[op.Group]
 	if g == nil || g.install != nil {
 		op.finish(&replica.NotLeaderError{Partition: op.Group, Leader: w.believedLeader(op.Group)})
@@ -223,6 +225,7 @@ func (w *Worker) Tick(now time.Duration) {
 	w.now = max(w.now, now)
 	w.ticks++
 	w.lingerEnd = w.now // should the clock stand still
+	w.purger.backlog, w.purger.oldest = 0, 0
 	w.reclaiming = w.reclaiming || w.ticks%reclaimEvery == 0
 	w.syncDue = w.syncDue || w.ticks%syncEvery == 0
 	for _, g := range w.order {
@@ -242,9 +245,9 @@ func (w *Worker) Turn(now time.Duration) error {
 		return w.err
 	}
 	if w.space < Full {
-		w.expire()
+		w.expireRest()
+		w.purge()
 	}
-	w.asked = false
 	late := w.endLinger()
 	for pass := 0; pass < maxPasses && len(w.dirty) > 0; pass++ {
 		w.gather()
@@ -289,7 +292,7 @@ func (w *Worker) Busy() bool {
 	if w.space == Full {
 		return false
 	}
-	return len(w.due) > 0 || len(w.drops) > 0 || slices.ContainsFunc(w.order, func(g *group) bool { return g.install != nil })
+	return len(w.due) > 0 || w.purger.backlog > 0 && w.hurried() || len(w.drops) > 0 || slices.ContainsFunc(w.order, func(g *group) bool { return g.install != nil })
 }
 
 // Close gives up all requests that wait. The log and the engine stay open; they are the caller's.

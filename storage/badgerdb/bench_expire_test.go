@@ -7,38 +7,55 @@ import (
 	"github.com/ringkv/ringkv/storage"
 )
 
-// BenchmarkExpire removes keys of 256 bytes whose time has come: so many of each partition, so many partitions a batch. An
+// BenchmarkExpire lets keys of 256 bytes expire whose time has come: so many of each partition, so many partitions a batch. An
 // operation is one key; CPU is of the whole process.
 func BenchmarkExpire(b *testing.B) {
-	for _, c := range []struct{ keys, partitions int }{{16, 1}, {64, 1}, {256, 1}, {16, 16}, {256, 16}} {
-		b.Run(fmt.Sprintf("%dx%d", c.keys, c.partitions), func(b *testing.B) { benchExpire(b, c.keys, c.partitions) })
+	for _, c := range []struct{ keys, partitions int }{{16, 1}, {64, 16}, {1024, 1}} {
+		b.Run(fmt.Sprintf("%dx%d", c.keys, c.partitions), func(b *testing.B) { benchExpire(b, c.keys, c.partitions, false) })
 	}
 }
 
-func benchExpire(b *testing.B, keys, partitions int) {
+// BenchmarkPurge removes such keys.
+func BenchmarkPurge(b *testing.B) {
+	for _, c := range []struct{ keys, partitions int }{{16, 1}, {64, 1}, {256, 1}, {64, 4}} {
+		b.Run(fmt.Sprintf("%dx%d", c.keys, c.partitions), func(b *testing.B) { benchExpire(b, c.keys, c.partitions, true) })
+	}
+}
+
+func benchExpire(b *testing.B, keys, partitions int, purge bool) {
 	p := newPutter(b, b.TempDir())
 	p.fill() // what lives on
 	n := max(b.N, keys*partitions)
 	p.fillTTL(n)
-	clock := storage.Millis(n)
+	step := storage.Command{Kind: storage.KindExpire, Clock: storage.Millis(n), Limit: storage.MaxExpire}
+	if purge {
+		p.work(&step, n, len(p.partitions))
+		step.Kind = storage.KindPurge
+	}
+	step.Limit = uint32(keys)
 	b.ReportAllocs()
 	b.ResetTimer()
 	cpu := cpuTime()
-	for removed, at := 0, 0; removed < n; {
-		batch := p.e.Batch()
-		for range partitions {
-			part := p.partitions[at%len(p.partitions)]
-			at++
-			removed += p.expire(batch, part, clock, keys)
-		}
-		if err := batch.Commit(); err != nil {
-			b.Fatal(err)
-		}
-	}
+	p.work(&step, n, partitions)
 	b.StopTimer()
 	b.ReportMetric(float64(cpuTime()-cpu)/float64(n), "cpu-ns/op")
 	if err := p.e.Close(); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// work applies a command to so many partitions a batch until it has found n keys.
+func (p *putter) work(c *storage.Command, n, partitions int) {
+	p.b.Helper()
+	for found, at := 0, 0; found < n; {
+		batch := p.e.Batch()
+		for range partitions {
+			found += p.step(batch, p.partitions[at%len(p.partitions)], c)
+			at++
+		}
+		if err := batch.Commit(); err != nil {
+			p.b.Fatal(err)
+		}
 	}
 }
 
@@ -66,11 +83,10 @@ func (p *putter) fillTTL(n int) {
 	}
 }
 
-// expire removes at most limit keys of a partition and tells how many.
-func (p *putter) expire(batch storage.Batch, part *storage.Partition, clock storage.Millis, limit int) int {
+// step applies a command to a partition and tells how many keys it found.
+func (p *putter) step(batch storage.Batch, part *storage.Partition, c *storage.Command) int {
 	p.b.Helper()
-	entry := storage.AppendCommand(nil, &storage.Command{Kind: storage.KindExpire, Clock: clock, Limit: uint32(limit)})
-	res, err := part.Apply(batch, part.Meta().Applied+1, 1, entry)
+	res, err := part.Apply(batch, part.Meta().Applied+1, 1, storage.AppendCommand(nil, c))
 	if err == nil {
 		err = part.Flush(batch)
 	}
