@@ -11,6 +11,7 @@ type statsCollector struct {
 	store Store
 
 	role, term, commit, applied, lag, keys, bytes *prometheus.Desc
+	unpurged                                      *prometheus.Desc
 	leaders, replicas, epoch, members             *prometheus.Desc
 	fsync, apply                                  *prometheus.Desc
 	engineDisk, logDisk, diskFree, diskFullness   *prometheus.Desc
@@ -31,6 +32,7 @@ func newStatsCollector(store Store) *statsCollector {
 		lag:          desc("partition_lag_entries", "On a leader how far its slowest replica is behind, else how far this one is.", "partition"),
 		keys:         desc("partition_keys", "Live keys.", "partition"),
 		bytes:        desc("partition_bytes", "Bytes of live keys and their values.", "partition"),
+		unpurged:     desc("partition_unpurged_keys", "Expired keys whose space is yet to be given back.", "partition"),
 		leaders:      desc("leaders", "Partitions that this node leads."),
 		replicas:     desc("replicas", "Replicas that this node holds."),
 		epoch:        desc("metadata_epoch", "Epoch of the cluster metadata that this node knows."),
@@ -55,7 +57,7 @@ func newStatsCollector(store Store) *statsCollector {
 // Describe implements prometheus.Collector.
 func (c *statsCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.role, c.term, c.commit, c.applied, c.lag, c.keys, c.bytes, c.leaders, c.replicas, c.epoch, c.members,
+		c.role, c.term, c.commit, c.applied, c.lag, c.keys, c.bytes, c.unpurged, c.leaders, c.replicas, c.epoch, c.members,
 		c.fsync, c.apply, c.engineDisk, c.logDisk, c.diskFree, c.diskFullness,
 		c.scrubPasses, c.scrubEnd, c.refilled, c.damaged, c.expired, c.overdue, c.locks, c.waiters,
 	} {
@@ -108,6 +110,7 @@ func (c *statsCollector) partition(ch chan<- prometheus.Metric, p *PartitionStat
 	gauge(ch, c.lag, float64(p.Lag), id)
 	gauge(ch, c.keys, float64(p.Keys), id)
 	gauge(ch, c.bytes, float64(p.Bytes), id)
+	gauge(ch, c.unpurged, float64(p.Unpurged), id)
 }
 
 func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, value float64, labels ...string) {

@@ -147,7 +147,7 @@ func (f *fakeStore) Ready(ctx context.Context) error { return f.enter(ctx, "read
 
 func (f *fakeStore) Stats() server.Stats {
 	return server.Stats{
-		Partitions:  []server.PartitionStats{{ID: 3, Role: server.RoleLeader, Term: 4, Commit: 90, Applied: 89, Lag: 1, Keys: 5, Bytes: 600}},
+		Partitions:  []server.PartitionStats{{ID: 3, Role: server.RoleLeader, Term: 4, Commit: 90, Applied: 89, Lag: 1, Keys: 5, Bytes: 600, Unpurged: 7}},
 		GossipAlive: 3, GossipDead: 1, Epoch: 7,
 		Fsync: server.Latency{
 			Bounds: []time.Duration{time.Millisecond, 10 * time.Millisecond}, Counts: []uint64{5, 2, 1}, Sum: 50 * time.Millisecond,

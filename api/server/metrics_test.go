@@ -51,6 +51,7 @@ func TestMetrics(t *testing.T) {
 		`ringkv_partition_applied_index{partition="3"}`:      "89",
 		`ringkv_partition_lag_entries{partition="3"}`:        "1",
 		`ringkv_partition_keys{partition="3"}`:               "5",
+		`ringkv_partition_unpurged_keys{partition="3"}`:      "7",
 		`ringkv_partition_bytes{partition="3"}`:              "600",
 		`ringkv_leaders`:                                     "1",
 		`ringkv_replicas`:                                    "1",

@@ -128,7 +128,7 @@ func (s nodeStore) Stats() Stats {
 		}
 		out.Partitions = append(out.Partitions, PartitionStats{
 			ID: g.Partition, Role: Role(g.Role), Term: g.Term, Commit: g.Commit, Applied: g.Applied, Lag: g.Lag,
-			Keys: g.Keys, Bytes: g.Bytes,
+			Keys: g.Keys, Bytes: g.Bytes, Unpurged: g.Expired,
 		})
 	}
 	return out

@@ -125,14 +125,15 @@ type Stats struct {
 
 // PartitionStats is one replica.
 type PartitionStats struct {
-	ID      ring.PartitionID
-	Role    Role
-	Term    uint64
-	Commit  uint64 // index
-	Applied uint64 // index
-	Lag     uint64 // entries: on a leader, how far its slowest replica is behind; else how far this one is
-	Keys    uint64
-	Bytes   uint64 // of those keys and their values
+	ID       ring.PartitionID
+	Role     Role
+	Term     uint64
+	Commit   uint64 // index
+	Applied  uint64 // index
+	Lag      uint64 // entries: on a leader, how far its slowest replica is behind; else how far this one is
+	Keys     uint64 // that are there for readers
+	Unpurged uint64 // expired keys whose space is yet to be given back
+	Bytes    uint64 // of those keys and their values
 }
 
 // Latency is a cumulative histogram since the node started.

@@ -26,7 +26,7 @@ const (
 	latePoll    = 20 * time.Millisecond
 	// earlyBy is how long before its deadline a sampled key must still be there.
 	earlyBy = 50 * time.Millisecond
-	// reclaimedWithin is how long after the last deadline the last key may go.
+	// reclaimedWithin is how long after the last deadline the space of the last key may be given back.
 	reclaimedWithin = 2 * time.Minute
 )
 
@@ -182,21 +182,22 @@ func (e *expiry) sample(ctx context.Context, i int) {
 	}
 }
 
-// gone waits until all the keys have been removed.
+// gone waits until all the keys have expired and their space has been given back.
 func (e *expiry) gone(ctx context.Context, r *expiryResult) error {
 	for began := time.Now(); ; {
 		now, err := readSpace(ctx, e.nodes, e.pids)
 		if err != nil {
 			return err
 		}
-		if now.Expired-r.Space[0].Expired >= int64(e.keys) {
+		if now.Expired-r.Space[0].Expired >= int64(e.keys) && now.Unpurged == 0 {
 			r.GoneSeconds = max(0, time.Since(e.due(e.keys-1)).Seconds())
 			now.When = "gone"
 			r.Space = append(r.Space, now)
 			return nil
 		}
 		if time.Since(began) > reclaimedWithin {
-			return fmt.Errorf("only %d of %d keys have expired", now.Expired-r.Space[0].Expired, e.keys)
+			return fmt.Errorf("%d of %d keys have expired, of %d the space is not given back",
+				now.Expired-r.Space[0].Expired, e.keys, now.Unpurged)
 		}
 		if !sleep(ctx, latePoll) {
 			return context.Cause(ctx)

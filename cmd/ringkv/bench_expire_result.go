@@ -23,7 +23,7 @@ type expiryResult struct {
 	PutRatio      *ratio       `json:"put_ratio,omitempty"`
 	ExpiredPerSec float64      `json:"expired_per_second"`        // while it was measured
 	CPUUs         float64      `json:"server_cpu_us_per_expired"` // what the servers used beyond that in calm, for a key
-	GoneSeconds   float64      `json:"gone_s"`                    // from the last deadline to the removal of the last key
+	GoneSeconds   float64      `json:"gone_s"`                    // from the last deadline until the space of the last key was given back
 	Samples       int          `json:"samples"`                   // keys that were asked for around their deadlines
 	Early         int          `json:"early"`                     // of them, gone before: must be 0
 	Late          *opResult    `json:"late,omitempty"`            // from a deadline until the key was seen to be gone
@@ -40,6 +40,7 @@ type ratio struct {
 type spaceSight struct {
 	When       string `json:"when"`
 	Keys       int64  `json:"replica_keys"` // every replica counted
+	Unpurged   int64  `json:"unpurged"`     // expired keys whose space is yet to be given back, likewise
 	Expired    int64  `json:"expired"`      // since the nodes started
 	EngineDisk int64  `json:"engine_disk_bytes"`
 	LogDisk    int64  `json:"log_disk_bytes"`
@@ -75,7 +76,7 @@ func readSpace(ctx context.Context, nodes []string, pids []int) (spaceSight, err
 	var s spaceSight
 	for _, n := range nodes {
 		if err := addMetrics(ctx, n, map[string]*int64{
-			"ringkv_partition_keys": &s.Keys, "ringkv_expired_keys_total": &s.Expired,
+			"ringkv_partition_keys": &s.Keys, "ringkv_partition_unpurged_keys": &s.Unpurged, "ringkv_expired_keys_total": &s.Expired,
 			"ringkv_engine_disk_bytes": &s.EngineDisk, "ringkv_raftlog_disk_bytes": &s.LogDisk,
 			"go_memstats_heap_alloc_bytes": &s.Heap,
 		}); err != nil {
@@ -144,11 +145,11 @@ func (r *expiryResult) print(a *app) error {
 			_, _ = fmt.Fprintf(a.stdout, "  %s to calm: p50 %.2f times, p99 %.2f times\n", x.name, x.r.P50, x.r.P99)
 		}
 	}
-	_, _ = fmt.Fprintf(a.stdout, "  %.0f expired/s, %.1f us of the servers' CPU for each; the last was removed %.2f s after its time; of %d sampled %d went early\n",
+	_, _ = fmt.Fprintf(a.stdout, "  %.0f expired/s, %.1f us of the servers' CPU for each; the space of the last was given back %.2f s after its time; of %d sampled %d went early\n",
 		r.ExpiredPerSec, r.CPUUs, r.GoneSeconds, r.Samples, r.Early)
 	for _, s := range r.Space {
-		_, _ = fmt.Fprintf(a.stdout, "  %-8s  %d keys in all replicas, %.0f MB of storage, %.0f MB of log, %.0f MB RSS, %.0f MB heap\n", s.When,
-			s.Keys, float64(s.EngineDisk)/1e6, float64(s.LogDisk)/1e6, float64(s.RSS)/1e6, float64(s.Heap)/1e6)
+		_, _ = fmt.Fprintf(a.stdout, "  %-8s  %d keys in all replicas and %d to purge, %.0f MB of storage, %.0f MB of log, %.0f MB RSS, %.0f MB heap\n", s.When,
+			s.Keys, s.Unpurged, float64(s.EngineDisk)/1e6, float64(s.LogDisk)/1e6, float64(s.RSS)/1e6, float64(s.Heap)/1e6)
 	}
 	return nil
 }
