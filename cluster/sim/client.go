@@ -34,6 +34,9 @@ func (w *world) key(i int) string {
 	}
 }
 
+// The TTLs of keys that have one: some expire while the next requests for them are under way.
+const minTTL, maxTTL = 20 * time.Millisecond, 1500 * time.Millisecond
+
 // maxUnknown is how many writes of unknown outcome one key's history may have before its successor takes over.
 const maxUnknown = 8
 
@@ -68,6 +71,9 @@ func (c *client) draw(key string) input {
 	switch n := rng.IntN(10); {
 	case n < 5:
 		in.kind, in.value = put, c.w.history.newValue(c.w)
+		if c.w.cfg.Mortal && c.w.chance(0.3) {
+			in.ttl = c.w.between(minTTL, maxTTL).Truncate(time.Millisecond)
+		}
 	case n < 6:
 		in.kind = del
 	}
@@ -92,6 +98,7 @@ func (c *client) do(gate *node, p ring.PartitionID, key string, in input, then f
 		return
 	}
 	h := &c.w.history
+	in.at = c.w.now
 	entry := h.begin(c.id, p, key, in)
 	r := &request{ask: askWrite, group: p, key: []byte(key), data: in.command(key)}
 	if in.kind == get {
@@ -119,6 +126,9 @@ func (c *client) heard(key string, in input, rep reply) {
 	switch {
 	case in.kind == get:
 		c.w.stats.Reads++
+		if !rep.found && c.seen[key] != 0 {
+			c.w.stats.Vanished++
+		}
 		c.seen[key] = rep.item.Version
 	case rep.result.Version != 0:
 		c.seen[key] = rep.result.Version

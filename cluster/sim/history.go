@@ -79,9 +79,9 @@ func (h *history) end(w *world, e *entry, rep reply) {
 		e.key.unknown++
 		e.op.Output, e.op.Return = output{}, math.MaxInt64
 	case in.kind == get:
-		e.op.Output = output{known: true, found: rep.found, value: short(string(rep.item.Value)), version: rep.item.Version}
+		e.op.Output = output{known: true, at: w.now, found: rep.found, value: short(string(rep.item.Value)), version: rep.item.Version}
 	default:
-		e.op.Output = output{known: true, status: rep.result.Status, version: rep.result.Version}
+		e.op.Output = output{known: true, at: w.now, status: rep.result.Status, version: rep.result.Version}
 	}
 	w.note("answer", uint64(e.op.Call), uint64(e.op.Return))
 	e.key.ops = append(e.key.ops, e.op)
@@ -124,6 +124,9 @@ func (k *keyHistory) describe() string {
 // command is the input as a leader's log holds it.
 func (in input) command(key string) []byte {
 	c := storage.Command{Kind: storage.KindPut, Key: []byte(key), Value: []byte(in.value)}
+	if in.ttl > 0 {
+		c.TTL = storage.Millis(in.ttl.Milliseconds()) + 1 // as cluster does it
+	}
 	if in.kind == del {
 		c.Kind = storage.KindDelete
 	}

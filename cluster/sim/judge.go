@@ -125,6 +125,9 @@ func (w *world) groupUnsettled(p ring.PartitionID, t replica.Target) error {
 		if !ok {
 			return fmt.Errorf("no replica on node %d", id.Node())
 		}
+		if st.Expired > 0 || st.Overdue > 0 {
+			return fmt.Errorf("%d expired keys are not purged, others are overdue by %v", st.Expired, st.Overdue)
+		}
 		applied = append(applied, st.Applied)
 		if st.Role != "leader" {
 			continue
@@ -233,6 +236,7 @@ func (w *world) judge() {
 		return
 	}
 	for _, n := range w.up() {
+		w.stats.Expired += int(n.worker.Expired())
 		n.stop()
 	}
 	if err := w.history.check(); err != nil {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/anishathalye/porcupine"
 
@@ -37,10 +38,13 @@ type input struct {
 	value   string // put: no other put writes it
 	demand  demand
 	version storage.Version
+	ttl     time.Duration // put: 0 means for ever
+	at      time.Duration // virtual time of the call
 }
 
 type output struct {
-	known   bool // else all below is empty
+	known   bool          // else all below is empty
+	at      time.Duration // virtual time of the return
 	status  storage.Status
 	found   bool // get
 	value   string
@@ -48,19 +52,21 @@ type output struct {
 }
 
 func (in input) String() string {
-	return fmt.Sprintf("%v %s %v %d", in.kind, in.value, in.demand, in.version)
+	return fmt.Sprintf("%v %s %v %d ttl %v at %v", in.kind, in.value, in.demand, in.version, in.ttl, in.at)
 }
 
 func (o output) String() string {
 	if !o.known {
 		return "?"
 	}
-	return fmt.Sprintf("%v found=%t %s %d", o.status, o.found, o.value, o.version)
+	return fmt.Sprintf("%v found=%t %s %d at %v", o.status, o.found, o.value, o.version, o.at)
 }
 
 // cell is one key's state. A write of unknown outcome gives the key a version that nobody was told: then version is 0,
-// and the version is above floor. Otherwise floor is the last version that the key had.
+// and the version is above floor. Otherwise floor is the last version that the key had. A key with a TTL may be gone at
+// any time after ends, and then it stays so.
 type cell struct {
+	ends    time.Duration // 0: never
 	exists  bool
 	value   string
 	version storage.Version
@@ -78,6 +84,11 @@ func (k *keyHistory) model() porcupine.Model {
 			var next []any
 			for _, s := range c.step(i, o) {
 				next = append(next, s)
+			}
+			if c.ends > 0 && (!o.known || o.at >= c.ends) {
+				for _, s := range c.gone().step(i, o) {
+					next = append(next, s)
+				}
 			}
 			return next
 		},
@@ -174,9 +185,15 @@ func (c cell) after(in input, version storage.Version) cell {
 	next := cell{floor: max(c.floor, version)}
 	if in.kind == put {
 		next.exists, next.value, next.version = true, in.value, version
+		if in.ttl > 0 {
+			next.ends = in.at + in.ttl
+		}
 	}
 	return next
 }
+
+// gone is the key once it has expired.
+func (c cell) gone() cell { return cell{floor: c.floor} }
 
 func (c cell) mayHave(v storage.Version) bool {
 	return v == c.version || c.version == 0 && v > c.floor

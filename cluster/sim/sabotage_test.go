@@ -33,10 +33,12 @@ func TestConvicts(t *testing.T) {
 		{"writes are lost", sim.Sabotage{Command: loseWrite}, 10},
 		{"unknown writes are repeated", sim.Sabotage{Repeat: true}, 60},
 		{"snapshots are damaged", sim.Sabotage{Snapshot: damageKey}, 20},
+		{"TTLs are cut", sim.Sabotage{Command: cutTTL}, 20},
+		{"expired keys are found until they are purged", sim.Sabotage{Revive: true}, 60},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for seed := uint64(1); seed <= c.seeds; seed++ {
-				rep := sim.Run(sim.Config{Seed: seed, Sabotage: c.sabotage})
+				rep := sim.Run(sim.Config{Seed: seed, Mortal: true, Sabotage: c.sabotage})
 				if rep.Err != nil {
 					first, _, _ := strings.Cut(rep.Err.Error(), "\n")
 					t.Logf("after %d seeds: %s", seed, first)
@@ -177,6 +179,16 @@ func loseCondition(rng *rand.Rand, data []byte) []byte {
 		return data
 	}
 	c.Cond = storage.Condition{}
+	return storage.AppendCommand(nil, &c)
+}
+
+// cutTTL lets keys expire early.
+func cutTTL(_ *rand.Rand, data []byte) []byte {
+	c, err := storage.DecodeCommand(data)
+	if err != nil || c.TTL == 0 {
+		return data
+	}
+	c.TTL = 1 + c.TTL/2
 	return storage.AppendCommand(nil, &c)
 }
 

@@ -23,6 +23,7 @@ type Config struct {
 	TxnClients  int              // that do transactions, default 8; negative: none, and nothing about transactions happens
 	Protocol    storage.Protocol // of all transactions; default all of them, mixed
 	LockClients int              // that take locks and write what these guard; default none. They need TxnClients
+	Mortal      bool             // some of what plain clients put has a TTL
 	Chaos       time.Duration    // virtual time under faults, default 12 s
 	Calm        time.Duration    // virtual time in which the cluster must settle afterwards, default 120 s
 	Pace        time.Duration    // between two faults, about; default 100 to 900 ms, drawn from the seed
@@ -43,6 +44,8 @@ type Sabotage struct {
 	Command func(rng *mathrand.Rand, data []byte) []byte
 	// Snapshot changes a snapshot on its way.
 	Snapshot func(rng *mathrand.Rand, data []byte) []byte
+	// Revive lets reads find what has expired and is not purged yet.
+	Revive bool
 	// TrustLeader serves reads wherever a node believes that it leads, without asking the group.
 	TrustLeader bool
 	// Suspect changes what a node believes of a transaction that it is about to recover.
@@ -93,6 +96,8 @@ type Stats struct {
 	Unknown   int           // writes whose outcome the client never learned
 	Failed    int           // requests that certainly had no effect
 	Reads     int           // answered
+	Vanished  int           // of them, those that found nothing where the client knew of something: deleted, or expired
+	Expired   int           // keys whose time was over
 	Powercuts int           // nodes that lost what was not synced
 	Kills     int           // nodes that lost only their memory
 	Forgotten int           // batches that engines lost with the power
@@ -199,6 +204,8 @@ func (s Stats) Add(o Stats) Stats {
 	s.Unknown += o.Unknown
 	s.Failed += o.Failed
 	s.Reads += o.Reads
+	s.Vanished += o.Vanished
+	s.Expired += o.Expired
 	s.Powercuts += o.Powercuts
 	s.Kills += o.Kills
 	s.Forgotten += o.Forgotten

@@ -18,6 +18,7 @@ func TestMain(m *testing.M) {
 	flag.Int("txns", 0, "clients that do transactions, -1 for none; 0 means the default")
 	flag.Int("locks", 6, "clients that take locks; they need those that do transactions")
 	flag.Bool("direct", false, "nodes have no memory before their disks, as in the seeds that found bugs before there was any")
+	flag.Bool("ttls", true, "let plain clients put keys with a TTL")
 	flag.Int("seeds", 0, "run this many fresh seeds instead of the default")
 	flag.Duration("duration", 0, "run fresh seeds for this long instead of the default")
 	flag.Parse()
@@ -38,7 +39,7 @@ func option[T any](t *testing.T, name string) T {
 func TestSim(t *testing.T) {
 	if seed := option[uint64](t, "seed"); seed != 0 {
 		cfg := sim.Config{Seed: seed, TxnClients: option[int](t, "txns"), LockClients: option[int](t, "locks"),
-			Direct: option[bool](t, "direct")}
+			Direct: option[bool](t, "direct"), Mortal: option[bool](t, "ttls")}
 		if testing.Verbose() {
 			cfg.Log = os.Stderr
 		}
@@ -54,8 +55,8 @@ func TestSim(t *testing.T) {
 	live := func(cfg sim.Config) {
 		rep := sim.Run(cfg)
 		if rep.Err != nil {
-			t.Errorf("repeat with: go test ./cluster/sim -run TestSim -seed=%d -txns=%d -locks=%d -direct=%t\n%v",
-				cfg.Seed, cfg.TxnClients, cfg.LockClients, cfg.Direct, rep.Err)
+			t.Errorf("repeat with: go test ./cluster/sim -run TestSim -seed=%d -txns=%d -locks=%d -direct=%t -ttls=%t\n%v",
+				cfg.Seed, cfg.TxnClients, cfg.LockClients, cfg.Direct, cfg.Mortal, rep.Err)
 		}
 		sum = sum.Add(rep.Stats)
 		runs++
@@ -66,7 +67,8 @@ func TestSim(t *testing.T) {
 	first, more := rand.Uint64()>>16, budget(t)
 	t.Logf("fresh seeds from %d on", first)
 	for i := uint64(0); more(int(i)) || i < enoughLives && missing(sum) != nil && option[int](t, "seeds") == 0; i++ {
-		live(sim.Config{Seed: first + i, TxnClients: option[int](t, "txns"), LockClients: option[int](t, "locks"), Direct: option[bool](t, "direct")})
+		live(sim.Config{Seed: first + i, TxnClients: option[int](t, "txns"), LockClients: option[int](t, "locks"),
+			Direct: option[bool](t, "direct"), Mortal: option[bool](t, "ttls")})
 	}
 	t.Logf("%d lives: %+v", runs, sum)
 	for _, what := range missing(sum) {
@@ -104,6 +106,7 @@ func missing(s sim.Stats) (kinds []string) {
 		{"acknowledged requests", s.Acked}, {"unknown outcomes", s.Unknown}, {"power cuts", s.Powercuts}, {"kills", s.Kills},
 		{"batches lost with the power", s.Forgotten}, {"layers written down", s.Flights},
 		{"commits lost with the memory", s.Unwritten}, {"flights that never ended", s.Grounded},
+		{"expired keys", s.Expired}, {"keys that vanished", s.Vanished},
 		{"disk failures", s.DiskFails}, {"pauses", s.Pauses}, {"network cuts", s.Cuts}, {"joins", s.Joins},
 		{"changes of leader", s.Leaders}, {"snapshots", s.Sent}, {"installs", s.Installs}, {"removed replicas", s.Removed},
 		{"committed transactions", s.TxnCommitted}, {"else branches", s.TxnElse}, {"412s", s.TxnNothing},
