@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -121,10 +122,10 @@ func (w *world) deliver(to *node, p parcel) {
 	to.arrive(func(wk *worker.Worker) { wk.Deliver(ring.PartitionID(group), m) })
 }
 
-// SendSnapshot is as worker.Outbox says: the state is read at once and travels slowly.
+// SendSnapshot is as worker.Outbox says: the state is read at once and travels slowly. Its view stays open meanwhile, and
+// must say the same in the end: a node reads from it for as long as the transfer takes.
 func (o *outbox) SendSnapshot(s worker.Snapshot) {
 	w, from, life := o.n.w, o.n, o.life
-	defer s.View.Close()
 	var data buffer
 	err := storage.WriteSnapshot(s.View, s.Group, &data)
 	body := wire.AppendRaft(nil, uint16(s.Group), s.Message)
@@ -135,14 +136,20 @@ func (o *outbox) SendSnapshot(s worker.Snapshot) {
 		}
 	}
 	if err != nil {
+		s.View.Close()
 		w.violate("node %s: write snapshot of partition %d: %w", from.name, s.Group, err)
 		return
 	}
+	read := data
 	if change := w.cfg.Sabotage.Snapshot; change != nil {
 		data = change(w.rng, data)
 	}
 	w.after(w.between(5*time.Millisecond, 200*time.Millisecond), func() {
 		to := w.byID(target.Node())
+		if from.life == life {
+			from.readAgain(s, read)
+		}
+		s.View.Close()
 		d, there := w.net.pass(from, from)
 		if to != nil {
 			d, there = w.net.pass(from, to)
@@ -155,6 +162,16 @@ func (o *outbox) SendSnapshot(s worker.Snapshot) {
 		}
 		w.after(d, func() { report(there) })
 	})
+}
+
+// readAgain compares what a snapshot's view says with what it said when it was opened.
+func (n *node) readAgain(s worker.Snapshot, first buffer) {
+	var again buffer
+	if err := storage.WriteSnapshot(s.View, s.Group, &again); err != nil {
+		n.w.violate("node %s: read the view of partition %d again: %w", n.name, s.Group, err)
+	} else if !bytes.Equal(first, again) {
+		n.w.violate("node %s: the view of partition %d has changed while it was open", n.name, s.Group)
+	}
 }
 
 // buffer collects what is written.
