@@ -35,6 +35,9 @@ func faults() []fault {
 // startFaults lets something go wrong now and then for as long as the chaos lasts.
 func (w *world) startFaults() {
 	all := faults()
+	if !w.cfg.Direct {
+		all = append(all, fault{8, (*world).fillDisk})
+	}
 	sum := 0
 	for _, f := range all {
 		sum += f.weight

@@ -26,6 +26,7 @@ func (w *world) calmDown() {
 	w.calm, w.calmAt = true, w.now
 	w.net.calm()
 	for _, n := range w.nodes {
+		n.space = worker.Roomy
 		n.fuse = fuse{left: -1, blown: n.fuse.blown}
 		if n.paused {
 			n.resume()
@@ -34,6 +35,7 @@ func (w *world) calmDown() {
 			n.start()
 		}
 	}
+	w.tellSpace()
 	w.watchLocks()
 	w.watchLeases()
 	w.run(w.now + calmTraffic)

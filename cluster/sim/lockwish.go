@@ -223,12 +223,12 @@ func (n *node) serveLease(wk *worker.Worker, r *request, serial int, data []byte
 		data = change(n.w.rng, data)
 	}
 	r.lock.touched = n.w.now
-	if r.place != nil {
-		r.place.brought(n)
-	}
 	op := &worker.Op{
 		Group: r.group, Kind: worker.Write, Data: slices.Clone(data), Wish: wish,
 		Deadline: n.w.now + max(0, r.deadline-n.w.now)*7/8,
+	}
+	if r.place != nil && n.roomFor(r, op) {
+		r.place.brought(n)
 	}
 	n.submit(wk, r, serial, op)
 }

@@ -30,6 +30,7 @@ type node struct {
 	log      *raftlog.Log
 	engine   storage.Engine // what the worker stands on
 	memory   memory
+	space    worker.Space
 	fuse     fuse
 	inbox    []func(*worker.Worker)
 	turning  bool // a turn is planned
@@ -75,7 +76,7 @@ func (n *node) start() {
 	}
 	n.life++
 	n.inbox, n.turning, n.paused, n.waiting, n.unsynced = nil, false, false, 0, nil
-	n.fuse = fuse{left: -1}
+	n.fuse, n.space = fuse{left: -1}, worker.Roomy // a node on a full disk does not start
 	n.leaders = make(map[ring.PartitionID]ring.NodeID)
 	n.period = tick*9/10 + n.w.between(0, tick/5)
 	n.nextTick = n.w.now + n.w.between(0, n.period)
@@ -87,9 +88,27 @@ func (n *node) start() {
 	if n.w.cfg.TxnClients > 0 {
 		n.side = newTxnSide(n)
 	}
+	if !n.w.cfg.Direct {
+		n.arrive(n.takeSpace)
+		n.relapse()
+	}
 	n.beat(n.life)
 	n.lookAround(n.life)
 	n.wake()
+}
+
+// relapse ends some processes soon after their start, amid what they have to repeat or to finish.
+func (n *node) relapse() {
+	if n.w.calm || !n.w.chance(0.1) {
+		return
+	}
+	life := n.life
+	n.w.after(n.w.between(0, 500*time.Millisecond), func() {
+		if n.life == life && !n.w.calm {
+			n.crash(n.w.chance(0.7))
+			n.restartLater()
+		}
+	})
 }
 
 // resume goes on after a standstill.

@@ -201,6 +201,10 @@ func (n *node) serve(wk *worker.Worker, r *request, serial int) {
 
 // submit hands an attempt to the worker.
 func (n *node) submit(wk *worker.Worker, r *request, serial int, op *worker.Op) {
+	if !n.roomFor(r, op) {
+		n.respond(r, serial, replica.ErrDropped, reply{})
+		return
+	}
 	count := 0
 	op.Done = func(op *worker.Op) {
 		if count++; count > 1 {

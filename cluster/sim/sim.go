@@ -105,6 +105,7 @@ type Stats struct {
 	Unwritten int           // commits that were in memory only when a process ended
 	Grounded  int           // flights that a process's end kept from the disk
 	DiskFails int           // failed syncs and commits
+	Filled    int           // disks that were full, more or less, for a while
 	Pauses    int           // nodes that stood still
 	Cuts      int           // network partitions
 	Joins     int           // nodes admitted
@@ -213,6 +214,7 @@ func (s Stats) Add(o Stats) Stats {
 	s.Unwritten += o.Unwritten
 	s.Grounded += o.Grounded
 	s.DiskFails += o.DiskFails
+	s.Filled += o.Filled
 	s.Pauses += o.Pauses
 	s.Cuts += o.Cuts
 	s.Joins += o.Joins

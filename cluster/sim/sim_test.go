@@ -107,7 +107,7 @@ func missing(s sim.Stats) (kinds []string) {
 		{"batches lost with the power", s.Forgotten}, {"layers written down", s.Flights},
 		{"commits lost with the memory", s.Unwritten}, {"flights that never ended", s.Grounded},
 		{"expired keys", s.Expired}, {"keys that vanished", s.Vanished},
-		{"disk failures", s.DiskFails}, {"pauses", s.Pauses}, {"network cuts", s.Cuts}, {"joins", s.Joins},
+		{"disk failures", s.DiskFails}, {"full disks", s.Filled}, {"pauses", s.Pauses}, {"network cuts", s.Cuts}, {"joins", s.Joins},
 		{"changes of leader", s.Leaders}, {"snapshots", s.Sent}, {"installs", s.Installs}, {"removed replicas", s.Removed},
 		{"committed transactions", s.TxnCommitted}, {"else branches", s.TxnElse}, {"412s", s.TxnNothing},
 		{"transactions of unknown outcome", s.TxnUnknown}, {"snapshots without locks", s.Snapshots}, {"conflicts", s.Conflicts},
