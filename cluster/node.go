@@ -220,6 +220,7 @@ func (n *Node) openPeers() error {
 		Run:      n.life.run,
 		Listener: ln,
 		Handler:  n,
+		Begin:    n.BeginRequest,
 		OnRaft:   func(_ ring.NodeID, batch []wire.RaftMessage) { n.loop.deliver(batch) },
 		OnLeaders: func(from ring.NodeID, leaders []wire.Leader) {
 			for _, l := range leaders {

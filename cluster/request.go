@@ -89,9 +89,26 @@ func (n *Node) begin(ctx context.Context, r *request) error {
 	}
 	if end, ok := ctx.Deadline(); ok {
 		// What cannot have its turn in time should hear that nothing was done while somebody still listens.
-		r.Op.Deadline = n.loop.now() + time.Until(end)*7/8
+		r.Op.Deadline = n.waitUntil(time.Until(end))
 	}
 	return n.loop.submit(&r.Op)
+}
+
+// waitUntil is how long, on the loop's clock, an op may wait for locks whose asker waits so long.
+func (n *Node) waitUntil(within time.Duration) time.Duration { return n.loop.now() + within*7/8 }
+
+// submitWrite hands a command to the worker and does not wait: done is told of the end on the worker's goroutine. On an
+// error it is not.
+func (n *Node) submitWrite(p ring.PartitionID, cmd []byte, within time.Duration, done func(storage.Result, error)) error {
+	op := &worker.Op{Group: p, Kind: worker.Write, Data: cmd}
+	if within > 0 {
+		op.Deadline = n.waitUntil(within)
+	}
+	op.Done = func(op *worker.Op) {
+		n.loop.settle(op)
+		done(op.Result, op.Err)
+	}
+	return n.loop.submit(op)
 }
 
 func (n *Node) release(r *request) {

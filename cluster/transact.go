@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ringkv/ringkv/cluster/replica"
 	"github.com/ringkv/ringkv/cluster/transport"
@@ -48,19 +49,92 @@ func (n *Node) transactAt(ctx context.Context, to ring.NodeID, p ring.PartitionI
 	return storage.DecodeResult(resp)
 }
 
+// BeginTransact is the first attempt of Transact, without waiting: done is told once how it ended, on a goroutine that it
+// must not hold up. cmd belongs to the node from then on. After an error Transact may have more luck; it means that the
+// command certainly had no effect only where it is ErrUnavailable.
+func (n *Node) BeginTransact(ctx context.Context, p ring.PartitionID, cmd []byte, done func(storage.Result, error)) {
+	to := n.pick(p, false, 0)
+	end := func(res storage.Result, err error) {
+		if err != nil {
+			n.again(p, to, intent{read: true}, err) // it learns
+			if harmless(err) {
+				err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+			}
+		}
+		done(res, err)
+	}
+	switch {
+	case ctx.Err() != nil:
+		end(storage.Result{}, replica.ErrDropped)
+	case to == 0:
+		end(storage.Result{}, ErrNotMember)
+	case to == n.self():
+		within := time.Duration(0)
+		if at, ok := ctx.Deadline(); ok {
+			within = time.Until(at)
+		}
+		n.beginHere(p, cmd, within, end)
+	default:
+		body := append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(cmd)), uint16(p)), cmd...)
+		n.peers.Go(ctx, to, methodTransact, body, func(resp []byte, err error) {
+			if err != nil {
+				end(storage.Result{}, decodeError(p, err))
+				return
+			}
+			end(storage.DecodeResult(resp))
+		})
+	}
+}
+
+// beginHere is transactHere without waiting, for whoever waits as long as within.
+func (n *Node) beginHere(p ring.PartitionID, cmd []byte, within time.Duration, done func(storage.Result, error)) {
+	err := n.admitTransact(p, cmd)
+	if err == nil && !n.isMember() {
+		err = ErrNotMember
+	}
+	if err == nil {
+		err = n.submitWrite(p, cmd, within, done)
+	}
+	if err != nil {
+		done(storage.Result{}, err)
+	}
+}
+
+// BeginRequest takes another node's commands of the commit protocol, which need no goroutine while the worker has them.
+func (n *Node) BeginRequest(_ ring.NodeID, method uint8, within time.Duration, body []byte, respond transport.Respond) bool {
+	if method != methodTransact || len(body) < 2 {
+		return false
+	}
+	n.beginHere(ring.PartitionID(binary.BigEndian.Uint16(body)), body[2:], within, func(res storage.Result, err error) {
+		if err != nil {
+			respond(encodeError(err))
+			return
+		}
+		respond(transport.StatusOK, storage.AppendResult(nil, res))
+	})
+	return true
+}
+
 // transactHere has a command of the commit protocol applied by the group that this node leads. A prepare for which there
 // is no room gets its refusal into the log, as only that is a vote (R3).
 func (n *Node) transactHere(ctx context.Context, p ring.PartitionID, cmd []byte) (storage.Result, error) {
+	if err := n.admitTransact(p, cmd); err != nil {
+		return storage.Result{}, err
+	}
+	return n.apply(ctx, p, cmd)
+}
+
+func (n *Node) admitTransact(p ring.PartitionID, cmd []byte) error {
 	if h, err := storage.CommandKeys(cmd, nil); err != nil || h.Kind < storage.KindPrepare || h.Kind > storage.KindForget {
-		return storage.Result{}, errMalformed // of others, no duplicate may exist
+		return errMalformed // of others, no duplicate may exist
 	}
 	if err := n.roomFor(p, cmd); err != nil {
 		if !errors.Is(err, ErrDiskFull) || n.disk.space() == worker.Full || !storage.NeedsSpace(cmd) {
-			return storage.Result{}, err
+			return err
 		}
 		storage.DenyCommand(cmd, storage.DiskFull)
 	}
-	return n.apply(ctx, p, cmd)
+	return nil
 }
 
 // harmless reports whether an attempt that ended so certainly had no effect.

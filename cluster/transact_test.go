@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,51 @@ func TestReadKeysAndStates(t *testing.T) {
 	abort := storage.AppendCommand(nil, &storage.Command{Kind: storage.KindAbort, Txn: &storage.TxnCommand{ID: storage.TxnID{Node: 1, Seq: 1}, Attempt: 1}})
 	if _, err := nodes[0].Transact(ctx, 0, abort); !errors.Is(err, cluster.ErrUnavailable) || errors.Is(err, cluster.ErrUnknownOutcome) {
 		t.Errorf("what was never sent: %v", err)
+	}
+}
+
+// begin waits for the end of a first attempt.
+func begin(ctx context.Context, n *cluster.Node, p ring.PartitionID, cmd []byte) (res storage.Result, err error) {
+	ended := make(chan struct{})
+	n.BeginTransact(ctx, p, cmd, func(r storage.Result, e error) {
+		res, err = r, e
+		close(ended)
+	})
+	<-ended
+	return res, err
+}
+
+// TestBeginTransact: a first attempt reaches the leader, here or elsewhere, and says when it certainly had no effect.
+func TestBeginTransact(t *testing.T) {
+	nodes := pair(t, nil)
+	abort := func(seq uint64) []byte {
+		return storage.AppendCommand(nil, &storage.Command{
+			Kind: storage.KindAbort, Txn: &storage.TxnCommand{ID: storage.TxnID{Node: 1, Incarnation: 1, Seq: seq}, Attempt: 1, Final: true},
+		})
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i, n := range nodes {
+		for p := range ring.PartitionID(n.Ring().Partitions()) {
+			cmd := abort(uint64(i + 1))
+			var res storage.Result
+			err := cluster.ErrUnavailable
+			for errors.Is(err, cluster.ErrUnavailable) { // who leads may not have come round yet
+				res, err = begin(t.Context(), n, p, slices.Clone(cmd))
+			}
+			if err != nil || res.Txn == nil || res.Txn.Kind != storage.ReplyAck || !res.Txn.Sealed {
+				t.Fatalf("node %d, partition %d: %+v, %v", i+1, p, res.Txn, err)
+			}
+		}
+		put := storage.AppendCommand(nil, &storage.Command{Kind: storage.KindPut, Key: []byte("k"), Value: []byte("w")})
+		for p := range ring.PartitionID(n.Ring().Partitions()) {
+			if _, err := begin(t.Context(), n, p, slices.Clone(put)); err == nil {
+				t.Errorf("node %d, partition %d: a put was taken for a transaction", i+1, p)
+			}
+			if _, err := begin(ended, n, p, abort(9)); !errors.Is(err, cluster.ErrUnavailable) {
+				t.Errorf("node %d, partition %d: what was never sent: %v", i+1, p, err)
+			}
+		}
 	}
 }
 

@@ -112,6 +112,62 @@ func TestDeadlineTravels(t *testing.T) {
 	})
 }
 
+// Who is told of a call's end is told once: of its context's, of the node's, or that it was not made at all.
+func TestToldOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		end    func(a, b *node, cancel func())
+		want   error
+		unsent bool
+	}{
+		"deadline":       {func(_, _ *node, _ func()) { time.Sleep(time.Second) }, context.DeadlineExceeded, false},
+		"given up":       {func(_, _ *node, cancel func()) { cancel() }, context.Canceled, false},
+		"callee closes":  {func(_, b *node, _ func()) { _ = b.Close() }, transport.ErrConnLost, false},
+		"caller closes":  {func(a, _ *node, _ func()) { _ = a.Close() }, transport.ErrConnLost, false},
+		"closed before":  {nil, transport.ErrClosed, true},
+		"expired before": {nil, transport.ErrExpired, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var late transport.Respond
+				var within time.Duration
+				a, b := pair(t, newNetwork(), func(_, b *transport.Config) {
+					b.Begin = func(_ ring.NodeID, _ uint8, w time.Duration, _ []byte, respond transport.Respond) bool {
+						late, within = respond, w
+						return true
+					}
+				})
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				switch c.want {
+				case transport.ErrClosed:
+					_ = a.Close()
+				case transport.ErrExpired:
+					cancel()
+				}
+				var ends []error
+				a.Go(ctx, 2, 1, nil, func(_ []byte, err error) { ends = append(ends, err) })
+				synctest.Wait()
+				if c.end != nil {
+					if len(ends) != 0 || within != time.Second {
+						t.Fatalf("ended with %v, within %v", ends, within)
+					}
+					c.end(a, b, cancel)
+					synctest.Wait()
+					late(transport.StatusOK, nil)
+					synctest.Wait()
+				}
+				if len(ends) != 1 || !errors.Is(ends[0], c.want) || transport.Unsent(ends[0]) != c.unsent {
+					t.Errorf("ended with %v, want %v once", ends, c.want)
+				}
+				if n := b.Stats().Handling; n != 0 {
+					t.Errorf("%d requests are still counted", n)
+				}
+			})
+		})
+	}
+}
+
 func TestCallWithEndedContextIsNotMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, newNetwork(), nil)

@@ -37,6 +37,9 @@ type Handler interface {
 	HandleRequest(ctx context.Context, from ring.NodeID, method uint8, body []byte) (status uint8, respBody []byte)
 }
 
+// Respond answers a request, once, from any goroutine and without waiting. body is copied.
+type Respond func(status uint8, body []byte)
+
 // Config is what a Transport is made of. Zero means the default.
 type Config struct {
 	// Identity returns who this node is now. It is asked for every stream; it must be quick. Required.
@@ -48,6 +51,10 @@ type Config struct {
 	Listener net.Listener
 	// Handler answers calls. Required.
 	Handler Handler
+	// Begin is offered every request before it gets a goroutine. It takes those that it can answer by respond once they are
+	// done, without a goroutine that waits, and leaves all others to Handler: false. It runs on the connection's reader and
+	// must not block. within is how long the caller waits, 0 for ever. Close does not wait for what it took. Optional.
+	Begin func(from ring.NodeID, method uint8, within time.Duration, body []byte, respond Respond) bool
 	// OnRaft gets the raft messages of one received frame, in order; it owns the slice. It runs on the connection's
 	// reader: while it blocks, nothing else of that peer is read, and after ReadTimeout the peer gives the connection
 	// up. Required.

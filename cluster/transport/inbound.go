@@ -176,11 +176,23 @@ func (in *inbound) request(body []byte) error {
 		return nil
 	}
 	n.requests.Add(1)
+	if in.begun(&req) {
+		return nil
+	}
 	in.handlers.Go(func() {
 		defer n.handling.Add(-1)
 		in.handle(req)
 	})
 	return nil
+}
+
+// begun offers the request to Config.Begin.
+func (in *inbound) begun(req *wire.Request) bool {
+	begin, id := in.t.cfg.Begin, req.ID
+	return begin != nil && begin(in.from, req.Method, req.Timeout, req.Body, func(status uint8, body []byte) {
+		in.t.counters.handling.Add(-1)
+		in.respond(wire.Response{ID: id, Status: status, Body: body})
+	})
 }
 
 func (in *inbound) handle(req wire.Request) {

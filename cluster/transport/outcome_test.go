@@ -15,21 +15,50 @@ import (
 )
 
 // Whatever happens to connections, a request is handled at most once, one that was answered exactly once, and one
-// that ended with an Unsent error never.
+// that ended with an Unsent error never: both where goroutines wait for calls and answers, and where none do.
 func TestOutcomesAreHonest(t *testing.T) {
+	t.Run("waiting", func(t *testing.T) { testOutcomes(t, (*node).wait, false) })
+	t.Run("told", func(t *testing.T) { testOutcomes(t, (*node).beTold, true) })
+}
+
+// caller makes a call and returns its end.
+type caller func(n *node, ctx context.Context, body []byte) ([]byte, error)
+
+func (n *node) wait(ctx context.Context, body []byte) ([]byte, error) { return n.Call(ctx, 2, 1, body) }
+
+func (n *node) beTold(ctx context.Context, body []byte) ([]byte, error) {
+	told := make(chan outcome) // a second end would block for ever, which synctest finds out
+	n.Go(ctx, 2, 1, body, func(resp []byte, err error) { go func() { told <- outcome{resp, err} }() })
+	o := <-told
+	return o.body, o.err
+}
+
+func testOutcomes(t *testing.T, ask caller, begun bool) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		handled := make(map[uint64]int)
 		net := newNetwork()
 		a, _ := pair(t, net, func(a, b *transport.Config) {
 			a.FrameBytes, a.MaxCalls, b.MaxHandlers = 256, 60, 40
-			b.Handler = handlerFunc(func(_ context.Context, _ ring.NodeID, _ uint8, body []byte) (uint8, []byte) {
+			handle := func(body []byte) {
 				mu.Lock()
 				handled[binary.LittleEndian.Uint64(body)]++
 				mu.Unlock()
 				time.Sleep(rand.N(20 * time.Millisecond))
+			}
+			b.Handler = handlerFunc(func(_ context.Context, _ ring.NodeID, _ uint8, body []byte) (uint8, []byte) {
+				handle(body)
 				return transport.StatusOK, body
 			})
+			if begun {
+				b.Begin = func(_ ring.NodeID, _ uint8, _ time.Duration, body []byte, respond transport.Respond) bool {
+					go func() {
+						handle(body)
+						respond(transport.StatusOK, body)
+					}()
+					return true
+				}
+			}
 		})
 		stop := make(chan struct{})
 		var chaos sync.WaitGroup
@@ -40,7 +69,7 @@ func TestOutcomesAreHonest(t *testing.T) {
 			clients.Go(func() {
 				for i := range 50 {
 					id := uint64(client)<<32 | uint64(i)
-					end := judge(t, a, id, handled, &mu)
+					end := judge(t, a, ask, id, handled, &mu)
 					mu.Lock()
 					ends[end]++
 					mu.Unlock()
@@ -66,11 +95,11 @@ func TestOutcomesAreHonest(t *testing.T) {
 }
 
 // judge makes one call and checks what its end claims.
-func judge(t *testing.T, a *node, id uint64, handled map[uint64]int, mu *sync.Mutex) string {
+func judge(t *testing.T, a *node, ask caller, id uint64, handled map[uint64]int, mu *sync.Mutex) string {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	body := binary.LittleEndian.AppendUint64(nil, id)
-	got, err := a.Call(ctx, 2, 1, body)
+	got, err := ask(a, ctx, body)
 	switch {
 	case err == nil:
 		mu.Lock()

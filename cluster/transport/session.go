@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -8,17 +9,26 @@ import (
 	"github.com/ringkv/ringkv/cluster/wire"
 )
 
-// call is one request in flight. Whoever removes it from its session's map ends it, once.
+// call is one request in flight. Whoever removes it from its session's map ends it, once, without holding a mutex.
 type call struct {
 	id    uint64
 	frame uint64        // number of the outbox frame that holds the request
 	ended chan struct{} // gets one token, after resp and err are set
 	resp  wire.Response
 	err   error
+
+	// Of a call that nobody waits for: who is told instead, and what ends its watch over the caller's context.
+	done func(wire.Response, error)
+	stop func() bool
 }
 
-// end hands the result over to the caller, who waits on ended.
+// end hands the result over to the caller, who waits on ended or left a function.
 func (c *call) end(resp wire.Response, err error) {
+	if c.done != nil {
+		c.stop()
+		c.done(resp, err)
+		return
+	}
 	c.resp, c.err = resp, err
 	c.ended <- struct{}{}
 }
@@ -49,11 +59,37 @@ func newSession(c *Config, n *counters, pool *sync.Pool) *session {
 func (s *session) start(method uint8, timeout time.Duration, body []byte) (*call, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c := s.pool.Get().(*call)
+	if err := s.queue(c, method, timeout, body); err != nil {
+		s.pool.Put(c)
+		return nil, err
+	}
+	return c, nil
+}
+
+// startFor does the same, and has done told of the end instead: of ctx with ctx's error. An error is not told.
+func (s *session) startFor(ctx context.Context, method uint8, body []byte, done func(wire.Response, error)) error {
+	c := &call{done: done}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.queue(c, method, remaining(ctx), body); err != nil {
+		return err
+	}
+	c.stop = context.AfterFunc(ctx, func() {
+		if s.remove(c.id) != nil {
+			done(wire.Response{}, ctx.Err())
+		}
+	})
+	return nil
+}
+
+// queue puts a call's request into the outbox. mu is held, so that no answer comes before the caller is ready for it.
+func (s *session) queue(c *call, method uint8, timeout time.Duration, body []byte) error {
 	if s.dead != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, s.dead)
+		return fmt.Errorf("%w: %w", ErrUnreachable, s.dead)
 	}
 	if len(s.calls) >= s.maxCalls {
-		return nil, ErrOverloaded
+		return ErrOverloaded
 	}
 	s.last++
 	req := wire.Request{ID: s.last, Method: method, Timeout: timeout, Body: body}
@@ -61,12 +97,11 @@ func (s *session) start(method uint8, timeout time.Duration, body []byte) (*call
 		return wire.AppendRequest(dst, req)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c := s.pool.Get().(*call)
 	c.id, c.frame = req.ID, frame
 	s.calls[c.id] = c
-	return c, nil
+	return nil
 }
 
 // remove takes a call out of the session; nil if someone else did.
@@ -94,23 +129,29 @@ func (s *session) release(c *call) {
 // end closes the session for reason. Calls whose frame the writer had taken end with ErrConnLost, the others with
 // ErrUnreachable.
 func (s *session) end(reason error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.dead != nil {
-		return
-	}
-	s.dead = reason
-	taken := s.out.close()
+	calls, taken := s.close(reason)
 	lost := fmt.Errorf("%w: %v", ErrConnLost, reason) // not %w: the reason may be one that Unsent knows
 	unsent := fmt.Errorf("%w: %w", ErrUnreachable, reason)
-	for _, c := range s.calls {
+	for _, c := range calls {
 		if c.frame <= taken {
 			c.end(wire.Response{}, lost)
 		} else {
 			c.end(wire.Response{}, unsent)
 		}
 	}
-	s.calls = nil
+}
+
+// close refuses everything from now on. It returns the calls in flight, which are the caller's to end, and the number of
+// the last frame that may have been sent.
+func (s *session) close(reason error) (calls map[uint64]*call, taken uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead != nil {
+		return nil, 0
+	}
+	s.dead = reason
+	calls, s.calls = s.calls, nil
+	return calls, s.out.close()
 }
 
 // inFlight is how many calls wait for an answer.

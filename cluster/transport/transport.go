@@ -226,12 +226,9 @@ func (t *Transport) send(to ring.NodeID, it item, encode func([]byte) []byte) bo
 //
 // Errors: see errors.go; when ctx ended first, ctx.Err(), and whether the request was handled is not known.
 func (t *Transport) Call(ctx context.Context, to ring.NodeID, method uint8, body []byte) ([]byte, error) {
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("call node %d: %w: %w", to, ErrExpired, ctx.Err())
-	}
-	s, err := t.sessionOf(to)
+	s, err := t.sessionOf(ctx, to)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("call node %d: %w", to, err)
 	}
 	c, err := s.start(method, remaining(ctx), body)
 	if err != nil {
@@ -255,17 +252,40 @@ func (t *Transport) Call(ctx context.Context, to ring.NodeID, method uint8, body
 	return resultOf(resp)
 }
 
-func (t *Transport) sessionOf(to ring.NodeID) (*session, error) {
-	if t.ctx.Err() != nil {
+// Go is Call without waiting: done is told what Call would return, once, on the goroutine of whoever ended the call. It
+// must not block: while it runs, no other answer of that node is read.
+func (t *Transport) Go(ctx context.Context, to ring.NodeID, method uint8, body []byte, done func(resp []byte, err error)) {
+	s, err := t.sessionOf(ctx, to)
+	if err == nil {
+		err = s.startFor(ctx, method, body, func(resp wire.Response, err error) {
+			if err != nil {
+				done(nil, fmt.Errorf("call node %d: %w", to, err))
+				return
+			}
+			done(resultOf(resp))
+		})
+	}
+	if err != nil {
+		done(nil, fmt.Errorf("call node %d: %w", to, err))
+		return
+	}
+	t.counters.calls.Add(1)
+}
+
+func (t *Transport) sessionOf(ctx context.Context, to ring.NodeID) (*session, error) {
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%w: %w", ErrExpired, ctx.Err())
+	case t.ctx.Err() != nil:
 		return nil, ErrClosed
 	}
 	p := (*t.peers.Load())[to]
 	if p == nil {
-		return nil, fmt.Errorf("call node %d: %w: not a peer", to, ErrUnreachable)
+		return nil, fmt.Errorf("%w: not a peer", ErrUnreachable)
 	}
 	s := p.session.Load()
 	if s == nil {
-		return nil, fmt.Errorf("call node %d: %w: no connection", to, ErrUnreachable)
+		return nil, fmt.Errorf("%w: no connection", ErrUnreachable)
 	}
 	return s, nil
 }

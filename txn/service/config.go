@@ -15,6 +15,9 @@ type Groups interface {
 	// Transact has a transaction command applied by partition p, wherever it is led, and tries until ctx ends. Any error
 	// means that there was no answer; but for ErrNotSent the command may or may not be applied.
 	Transact(ctx context.Context, p storage.PartitionID, cmd []byte) (storage.Result, error)
+	// Begin tries once, without waiting: done is told once how that ended, from any goroutine, and does not block. cmd is
+	// not the caller's any more. Errors are those of Transact, which may have more luck afterwards.
+	Begin(ctx context.Context, p storage.PartitionID, cmd []byte, done func(storage.Result, error))
 	// ReadKeys reads items and the tokens of locks in one partition as of one moment after the call, none of them
 	// exclusively locked.
 	ReadKeys(ctx context.Context, p storage.PartitionID, keys, locks [][]byte) (storage.ReadSet, error)
@@ -28,7 +31,7 @@ type Groups interface {
 	Swept(ctx context.Context, node ring.NodeID, first uint32) error
 }
 
-// ErrNotSent is returned by Groups.Transact where the command was certainly not proposed and never will be.
+// ErrNotSent is returned by Groups.Transact and Begin where the command was certainly not proposed and never will be.
 var ErrNotSent = errors.New("the command was not sent")
 
 // Incarnations are those of a node that are dead: all below First.

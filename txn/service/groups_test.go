@@ -116,6 +116,11 @@ func (g *groups) Transact(ctx context.Context, p storage.PartitionID, cmd []byte
 	return res, nil
 }
 
+// Begin ends at once with whatever Transact finds: on the goroutine of who asks, which a node does where it refuses.
+func (g *groups) Begin(ctx context.Context, p storage.PartitionID, cmd []byte, done func(storage.Result, error)) {
+	done(g.Transact(ctx, p, cmd))
+}
+
 func (g *groups) apply(p storage.PartitionID, cmd []byte) (storage.Result, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -68,6 +68,16 @@ func (g nodeGroups) Transact(ctx context.Context, p storage.PartitionID, cmd []b
 	return res, err
 }
 
+// Begin implements Groups.
+func (g nodeGroups) Begin(ctx context.Context, p storage.PartitionID, cmd []byte, done func(storage.Result, error)) {
+	g.BeginTransact(ctx, p, cmd, func(res storage.Result, err error) {
+		if errors.Is(err, cluster.ErrUnavailable) {
+			err = fmt.Errorf("%w: %w", ErrNotSent, err)
+		}
+		done(res, err)
+	})
+}
+
 // DeadIncarnations implements Groups.
 func (g nodeGroups) DeadIncarnations() []Incarnations {
 	if !g.LeadsMeta() {

@@ -24,6 +24,7 @@ type Service struct {
 	hot     heat
 
 	deadlines *deadline.Lender // of commands
+	mail      mail
 
 	mu         sync.Mutex // guards what is below
 	closed     bool
@@ -50,6 +51,8 @@ func New(cfg Config) *Service {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.deadlines = deadline.NewLender(s.ctx)
+	s.mail.wake = make(chan struct{}, 1)
+	s.spawn(s.deliver)
 	s.spawn(s.identify)
 	s.spawn(s.keepMarks)
 	s.spawn(s.keepSwept)

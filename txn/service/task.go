@@ -81,19 +81,33 @@ func (t *task) tick() {
 	}
 }
 
-// send calls the group in a goroutine of its own, which ends with the call.
+// send asks the group, without waiting. mu is held.
 func (t *task) send(s txn.Send) {
-	t.s.spawn(func(context.Context) {
-		ctx, done := t.s.deadlines.Until(s.Until)
-		defer done()
-		s.Txn.Mark = t.s.markOf(s.Txn.ID, s.To)
-		cmd := storage.AppendCommand(nil, &storage.Command{Kind: s.Kind, Txn: &s.Txn})
-		res, err := t.s.cfg.Groups.Transact(ctx, s.To, cmd)
-		if err != nil || res.Txn == nil {
-			t.step(txn.Failed{From: s.To, Ref: s.Ref, NotSent: errors.Is(err, ErrNotSent)})
+	ctx, release := t.s.deadlines.Until(s.Until)
+	s.Txn.Mark = t.s.markOf(s.Txn.ID, s.To)
+	t.s.cfg.Groups.Begin(ctx, s.To, encode(&s), func(res storage.Result, err error) {
+		release()
+		if err == nil && res.Txn != nil {
+			t.s.arrived(t, &s, res.Txn)
 			return
 		}
-		t.s.marked(s.Txn.ID, s.To, s.Txn.Mark)
-		t.step(txn.Reply{From: s.To, Ref: s.Ref, Reply: res.Txn})
+		t.s.spawn(func(context.Context) { t.insist(&s, errors.Is(err, ErrNotSent)) })
 	})
+}
+
+// insist asks the group again after an attempt that failed, and waits until its leader is found. unsent tells whether that
+// attempt certainly had no effect.
+func (t *task) insist(s *txn.Send, unsent bool) {
+	ctx, release := t.s.deadlines.Until(s.Until)
+	defer release()
+	res, err := t.s.cfg.Groups.Transact(ctx, s.To, encode(s))
+	if err != nil || res.Txn == nil {
+		t.step(txn.Failed{From: s.To, Ref: s.Ref, NotSent: unsent && errors.Is(err, ErrNotSent)})
+		return
+	}
+	t.s.arrived(t, s, res.Txn)
+}
+
+func encode(s *txn.Send) []byte {
+	return storage.AppendCommand(nil, &storage.Command{Kind: s.Kind, Txn: &s.Txn})
 }
