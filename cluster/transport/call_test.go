@@ -145,20 +145,23 @@ func TestToldOnce(t *testing.T) {
 				case transport.ErrExpired:
 					cancel()
 				}
-				var ends []error
-				a.Go(ctx, 2, 1, nil, func(_ []byte, err error) { ends = append(ends, err) })
+				ends := make(chan error, 2)
+				a.Go(ctx, 2, 1, nil, func(_ []byte, err error) { ends <- err })
 				synctest.Wait()
 				if c.end != nil {
 					if len(ends) != 0 || within != time.Second {
-						t.Fatalf("ended with %v, within %v", ends, within)
+						t.Fatalf("told %d times, within %v", len(ends), within)
 					}
 					c.end(a, b, cancel)
 					synctest.Wait()
 					late(transport.StatusOK, nil)
 					synctest.Wait()
 				}
-				if len(ends) != 1 || !errors.Is(ends[0], c.want) || transport.Unsent(ends[0]) != c.unsent {
-					t.Errorf("ended with %v, want %v once", ends, c.want)
+				if n := len(ends); n != 1 {
+					t.Fatalf("told %d times", n)
+				}
+				if err := <-ends; !errors.Is(err, c.want) || transport.Unsent(err) != c.unsent {
+					t.Errorf("ended with %v, want %v", err, c.want)
 				}
 				if n := b.Stats().Handling; n != 0 {
 					t.Errorf("%d requests are still counted", n)
