@@ -7,10 +7,10 @@ import (
 )
 
 // What has expired is gone for everybody, but its cells are still there. They go in small steps, at a pace: beside requests
-// a purgeTime-th of them in every second, so that what gathers never grows beyond what falls due in about that time, however
+// one in purgeTime of them in every second, so that what gathers never grows beyond what falls due in about that time, however
 // much that is; as fast as turns follow each other where nobody asks for anything, or where the disk fills up.
 const (
-	purgeTime  = 60 // seconds
+	purgeTime  = 180 // seconds
 	purgeFloor = 64 // keys a second at least, so that the last few do not linger
 	purgeStep  = 64 // keys in an entry beside requests
 	purgeIdle  = 256

@@ -53,7 +53,7 @@ func (m *machine) toPurge() int {
 	return one + other
 }
 
-// Beside requests a part of the backlog goes in every second, in small entries, and most of it within a few minutes.
+// Beside requests a part of the backlog goes in every second, in small entries, and all of it within a few minutes.
 func TestPurgeIsPacedBesideRequests(t *testing.T) {
 	const keys = 6000
 	m := expired(t, keys)
@@ -62,18 +62,18 @@ func TestPurgeIsPacedBesideRequests(t *testing.T) {
 		t.Fatalf("%d of %d keys are left to purge after two seconds beside requests", begin, 2*keys)
 	}
 	before := begin
-	m.passAsked(10*time.Second, func(left int) {
+	m.passAsked(30*time.Second, func(left int) {
 		if before-left > 4*64 {
 			t.Fatalf("%d keys purged within 10 ms", before-left)
 		}
 		before = left
 	})
 	if gone := begin - before; gone < begin/10 || gone > begin/4 {
-		t.Errorf("%d of %d keys purged within 10 s, want about a sixth", gone, begin)
+		t.Errorf("%d of %d keys purged within 30 s, want about a sixth", gone, begin)
 	}
-	m.passAsked(3*time.Minute, nil)
+	m.passAsked(6*time.Minute, nil)
 	if left := m.toPurge(); left > 0 {
-		t.Errorf("%d keys are left after three minutes", left)
+		t.Errorf("%d keys are left after six minutes", left)
 	}
 }
 
