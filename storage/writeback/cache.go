@@ -4,7 +4,7 @@ import "hash/maphash"
 
 // cacheBytes bounds what a cache takes, about; maxCached is the length of the longest value in it.
 const (
-	cacheBytes = 24 << 20
+	cacheBytes = 48 << 20
 	maxCached  = 4 << 10
 )
 
