@@ -202,24 +202,35 @@ func describeServers(servers []serverAccount) string {
 	return strings.Join(parts, "; ")
 }
 
-// printComparison prints the results beside each other, times the first one's latency.
+// printComparison prints the results beside each other, times the first one's latency and, where it is known, processor
+// time.
 func (a *app) printComparison(results []*benchResult) error {
 	w := a.table()
-	_, _ = fmt.Fprintln(w, "compared\toperations/s\tp50 ms\tp99 ms\tp50 to the first")
+	first := results[0]
+	cpu := first.ServerCPUUs > 0
+	_, _ = fmt.Fprint(w, "compared\toperations/s\tp50 ms\tp99 ms\tp50 to the first")
+	if cpu {
+		_, _ = fmt.Fprint(w, "\tservers' CPU us\tto the first")
+	}
+	_, _ = fmt.Fprintln(w)
 	for _, r := range results {
-		o, first := r.main(), results[0].main()
-		if o == nil || first == nil {
+		o, to := r.main(), first.main()
+		if o == nil || to == nil {
 			continue
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.2f\n", r.Workload, r.OpsPerSec,
-			float64(o.P50Us)/1000, float64(o.P99Us)/1000, float64(o.P50Us)/float64(max(1, first.P50Us)))
+		_, _ = fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.2f", r.Workload, r.OpsPerSec,
+			float64(o.P50Us)/1000, float64(o.P99Us)/1000, float64(o.P50Us)/float64(max(1, to.P50Us)))
+		if cpu {
+			_, _ = fmt.Fprintf(w, "\t%.1f\t%.2f", r.ServerCPUUs, r.ServerCPUUs/first.ServerCPUUs)
+		}
+		_, _ = fmt.Fprintln(w)
 	}
 	return w.Flush()
 }
 
 // main returns the kind of operation that r is about, nil if none succeeded.
 func (r *benchResult) main() *opResult {
-	for _, o := range []*opResult{r.Txn, r.Put, r.Get} {
+	for _, o := range []*opResult{r.Lock, r.Txn, r.Put, r.Get} {
 		if o != nil {
 			return o
 		}
