@@ -14,7 +14,7 @@ import (
 
 // Config is what a Node is made of. Zero means the default.
 type Config struct {
-	Name    string // 1 to 128 bytes, unique in the cluster. Required.
+	Name    string // 1 to MaxNameBytes bytes, unique in the cluster. Required.
 	DataDir string // created if missing. Required.
 
 	HTTP   string // host:port of this node's API as others reach it. Required.
@@ -26,7 +26,7 @@ type Config struct {
 	Join []string
 
 	Partitions int    // of a new cluster: a power of two, 1 to MaxPartitions. Default 64.
-	Replicas   int    // of a new cluster: replicas of each partition while there are nodes enough. Default 3.
+	Replicas   int    // of a new cluster: replicas of each partition while there are nodes enough, 1 to MaxReplicas. Default 3.
 	Zone       string // nodes of one zone fail together
 	Weight     uint32 // share of the data in proportion to others. Default 1.
 
@@ -81,17 +81,23 @@ func (c Config) withDefaults() Config {
 // cursor of a watch, which names a position in each, must fit a header.
 const MaxPartitions = 4096
 
+// MaxNameBytes is the length of a node's longest name.
+const MaxNameBytes = 64
+
+// MaxReplicas is the largest number of replicas of a partition: four may be lost, and each write waits for five.
+const MaxReplicas = 9
+
 // validate checks a Config that has its defaults.
 func (c Config) validate() error {
 	switch {
-	case c.Name == "" || len(c.Name) > 128:
-		return errors.New("node name must have 1 to 128 bytes")
+	case c.Name == "" || len(c.Name) > MaxNameBytes:
+		return fmt.Errorf("node name of %d bytes, must have 1 to %d", len(c.Name), MaxNameBytes)
 	case c.DataDir == "":
 		return errors.New("no data directory")
 	case c.Partitions > MaxPartitions:
 		return fmt.Errorf("%d partitions, at most %d", c.Partitions, MaxPartitions)
-	case c.Replicas < 1 || c.Replicas > 9:
-		return fmt.Errorf("%d replicas, must be 1 to 9", c.Replicas)
+	case c.Replicas < 1 || c.Replicas > MaxReplicas:
+		return fmt.Errorf("%d replicas, must be 1 to %d", c.Replicas, MaxReplicas)
 	case c.HeartbeatTicks >= c.ElectionTicks:
 		return errors.New("heartbeats must be more frequent than elections")
 	}

@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	maxNameBytes     = 64
-	maxReplicas      = 9
 	maxWeight        = 1000
 	minDeadAfter     = 10 * time.Second
 	minScrubInterval = time.Minute
@@ -53,8 +51,8 @@ func checkLabel(flag, s string) error {
 	odd := strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r)
 	})
-	if s == "" || len(s) > maxNameBytes || odd {
-		return fmt.Errorf("%s %q: use 1 to %d letters, digits, '-', '_' and '.'", flag, s, maxNameBytes)
+	if s == "" || len(s) > cluster.MaxNameBytes || odd {
+		return fmt.Errorf("%s %q: use 1 to %d letters, digits, '-', '_' and '.'", flag, s, cluster.MaxNameBytes)
 	}
 	return nil
 }
@@ -172,8 +170,8 @@ func (c *serveConfig) checkShape() error {
 	switch {
 	case c.Partitions < 1 || c.Partitions > cluster.MaxPartitions || c.Partitions&(c.Partitions-1) != 0:
 		return fmt.Errorf("--partitions %d: want a power of two, 1 to %d", c.Partitions, cluster.MaxPartitions)
-	case c.Replicas < 1 || c.Replicas > maxReplicas:
-		return fmt.Errorf("--replicas %d: want 1 to %d; 3 survives the loss of one node", c.Replicas, maxReplicas)
+	case c.Replicas < 1 || c.Replicas > cluster.MaxReplicas:
+		return fmt.Errorf("--replicas %d: want 1 to %d; 3 survives the loss of one node", c.Replicas, cluster.MaxReplicas)
 	case c.Weight < 1 || c.Weight > maxWeight:
 		return fmt.Errorf("--weight %d: want 1 to %d", c.Weight, maxWeight)
 	}
