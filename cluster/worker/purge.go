@@ -11,8 +11,8 @@ import (
 // much that is; as fast as turns follow each other where nobody asks for anything, or where the disk fills up.
 const (
 	purgeTime  = 180 // seconds
-	purgeFloor = 64 // keys a second at least, so that the last few do not linger
-	purgeStep  = 64 // keys in an entry beside requests
+	purgeFloor = 64  // keys a second at least, so that the last few do not linger
+	purgeStep  = 64  // keys in an entry beside requests
 	purgeIdle  = 256
 	purgeLeast = 8 // an entry costs as much as so many keys
 	quietTicks = 10
