@@ -74,6 +74,8 @@ type LeaseReply struct {
 	Token Version // granted
 	TTL   Millis  // granted; held: what is left of the holder's
 	Owner string  // granted, held: the holder
+	// Before: granted, by an earlier acquire of the same waiter, who may long have heard of it.
+	Before bool
 	// Events are what became of waiters by this command, in the order in which it happened.
 	Events []LeaseEvent
 }

@@ -81,7 +81,7 @@ func (s *leaseStep) grantedBefore() (Result, error) {
 		}
 	}
 	return leaseResult(&LeaseReply{
-		Kind: LeaseGranted, Token: rec.token, TTL: rec.left(s.p.meta.Clock), Owner: string(rec.owner),
+		Kind: LeaseGranted, Token: rec.token, TTL: rec.left(s.p.meta.Clock), Owner: string(rec.owner), Before: true,
 	}, nil)
 }
 

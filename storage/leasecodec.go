@@ -57,7 +57,7 @@ func (d *decoder) waiterID() WaiterID {
 }
 
 func appendLeaseReply(dst []byte, r *LeaseReply) []byte {
-	dst = appendLeaseAnswer(dst, r.Kind, r.Token, r.TTL, r.Owner)
+	dst = append(appendLeaseAnswer(dst, r.Kind, r.Token, r.TTL, r.Owner), boolByte(r.Before))
 	dst = binary.AppendUvarint(dst, uint64(len(r.Events)))
 	for i := range r.Events {
 		e := &r.Events[i]
@@ -75,6 +75,7 @@ func appendLeaseAnswer(dst []byte, k LeaseReplyKind, token Version, ttl Millis, 
 func (d *decoder) leaseReply() *LeaseReply {
 	r := &LeaseReply{}
 	r.Kind, r.Token, r.TTL, r.Owner = d.leaseAnswer()
+	r.Before = d.enum(1) == 1
 	for range d.count() {
 		e := LeaseEvent{Waiter: d.waiterID(), Name: string(d.bytes())}
 		e.Kind, e.Token, e.TTL, e.Owner = d.leaseAnswer()

@@ -170,7 +170,7 @@ func leaseCommands() []storage.Command {
 func leaseReplies() []storage.LeaseReply {
 	w := storage.WaiterID{Node: 1, Incarnation: 2, Number: 3}
 	return []storage.LeaseReply{
-		{Kind: storage.LeaseGranted, Token: 1 << 52, TTL: 30000, Owner: "worker-7"},
+		{Kind: storage.LeaseGranted, Token: 1 << 52, TTL: 30000, Owner: "worker-7", Before: true},
 		{Kind: storage.LeaseLapsed, Events: []storage.LeaseEvent{
 			{Waiter: w, Name: "k", Kind: storage.LeaseGranted, Token: 2, TTL: 1, Owner: "a"}, {Waiter: w, Kind: storage.LeaseHeld, TTL: 1, Owner: "b"},
 		}},

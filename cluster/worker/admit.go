@@ -16,7 +16,7 @@ func (w *Worker) write(g *group, op *Op) {
 	h, err := storage.CommandKeys(op.Data, nil)
 	plain := isPlain(h.Kind)
 	if op.Wish != nil {
-		delete(g.wishes.missed, op.Wish.Waiter)
+		w.notMissed(g, op.Wish.Waiter)
 	}
 	if err == nil && h.Kind == storage.KindCommit {
 		w.commit(g, op, h.ID)

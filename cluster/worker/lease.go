@@ -118,6 +118,13 @@ func (w *Worker) lapse(g *group) {
 	g.lapsing = g.rep.Propose(data, nil) == nil
 }
 
+// notMissed gives a waiter, or a new holder, who was missed and asks again its time anew.
+func (w *Worker) notMissed(g *group, id storage.WaiterID) {
+	if m, ok := g.wishes.missed[id]; ok {
+		g.wishes.missed[id] = missed{m.name, w.now}
+	}
+}
+
 // missWaiters proposes to cancel the waiters that nobody has asked for in a while. The log puts that in order with an
 // acquire that comes after all: it finds its waiter cancelled. One that was granted under this leader and not told has
 // been told by nobody, as everybody is told here.
@@ -170,13 +177,17 @@ func isPlain(k storage.Kind) bool {
 }
 
 // noteGrant watches a lease that was granted to somebody who has left before it could be told, and no longer one that
-// was granted to somebody who was asking again, and is told now.
+// was granted to somebody who was asking again, and is told now. What was granted before is as it was: a request that was
+// left and comes late must not make a holder, who was told by another, one whom nobody told.
 func (w *Worker) noteGrant(g *group, op *Op, res *storage.Result) {
 	if op.Wish == nil || res.Lease == nil || res.Lease.Kind != storage.LeaseGranted {
 		return
 	}
 	if !op.Wish.Left.Load() {
 		delete(g.wishes.missed, op.Wish.Waiter)
+		return
+	}
+	if res.Lease.Before {
 		return
 	}
 	c, err := storage.DecodeCommand(op.Data)

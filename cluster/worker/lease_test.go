@@ -192,3 +192,32 @@ func TestGrantedWhileAskingAgain(t *testing.T) {
 		t.Fatalf("it was taken from its holder: %+v, %v", l, err)
 	}
 }
+
+// A request that its asker has left may come when another one has long told him that he holds the lease: it takes nothing
+// from him. Nor does it save a lease of which nobody was told.
+func TestLeftBehind(t *testing.T) {
+	for name, told := range map[string]bool{"told": true, "not told": false} {
+		t.Run(name, func(t *testing.T) {
+			m := ready(t)
+			first := m.ask(acquire(1, 600_000, 0))
+			m.settle()
+			second := acquire(2, 600_000, 600_000)
+			answer := m.later(second)
+			if !told {
+				second.Wish.Left.Store(true)
+				m.worker.Leave(0, second.Wish)
+			}
+			m.do(release(first.wantLease(t, storage.LeaseGranted)))
+			if told {
+				answer.wantLease(t, storage.LeaseGranted)
+			}
+			late := acquire(2, 600_000, 600_000)
+			late.Wish.Left.Store(true)
+			m.do(late)
+			m.spend(8 * time.Second)
+			if _, err := m.lease(t); told != (err == nil) {
+				t.Fatalf("8 s after it was granted: %v", err)
+			}
+		})
+	}
+}
