@@ -60,6 +60,7 @@ type place struct {
 	held     bool          // it was told that its wait is over
 	present  time.Duration // when the leader last had its request
 	gap      time.Duration // the longest time in which no leader had it
+	unheard  bool          // an attempt, which a leader may have had, ended without an answer
 	finished bool
 }
 
@@ -141,13 +142,15 @@ func (p *place) brought(n *node) {
 // missing is less than the time after which a leader takes a waiter for dead that nobody asks for.
 const missing = 4500 * time.Millisecond
 
-// cancelled is the group saying that the wish is over: its wait is, or the leader has taken it for dead, or it had the lock
-// without hearing of it until that lapsed. But for the first it takes a silence.
+// cancelled is the group saying that the wish is over: its wait is, or the leader has taken it for dead, which takes a
+// silence, or it had the lock until that lapsed and never got the answer that told it.
 func (p *place) cancelled() {
 	w := p.w
 	w.stats.Cancelled++
 	p.finish()
-	if p.gap = max(p.gap, w.now-p.present); p.gap < min(missing, p.ttl) && w.now < p.until {
+	p.gap = max(p.gap, w.now-p.present)
+	lapsed := p.unheard && w.now-p.begun >= p.ttl
+	if p.gap < missing && !lapsed && w.now < p.until {
 		w.violate("lock %s: %v was given up although it was silent for no longer than %v", p.l.name, p.id, p.gap)
 	}
 }

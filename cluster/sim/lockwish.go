@@ -112,6 +112,7 @@ func (w *wish) heard(rep reply) {
 		w.giveUp()
 		w.finish(nil, errRefused)
 	case !w.s.n.w.cfg.Sabotage.AskOnce:
+		w.place.unheard = true
 		w.send()
 	}
 }
