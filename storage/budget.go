@@ -1,7 +1,7 @@
 package storage
 
 const (
-	// sweepBytes is about what one expire or sweep adds to a batch; the next one goes on.
+	// sweepBytes is about what one purge or sweep adds to a batch; the next one goes on.
 	sweepBytes = 1 << 20
 	// removeBytes is the same for what an entry removes of finished transactions beside its own work.
 	removeBytes = 64 << 10

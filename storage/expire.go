@@ -1,9 +1,6 @@
 package storage
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
 const (
 	// MaxExpire is how many keys one expire lets go, whatever its Limit.
@@ -105,31 +102,50 @@ func (p *Partition) lapsed(deadline Millis, key []byte, length uint64) {
 	p.recorder.expire(p.meta.Applied, key, p.meta.Revision)
 }
 
-// settleHeld ends the hold of keys that no transaction has locked any more: after every command that may have released locks.
-// One that was not overwritten has expired then.
+// settleHeld ends the hold of those unlocked keys that no other transaction has locked: after every command that may have
+// released locks. It does not look at all that are held, of which there may be thousands while a coordinator is gone.
 func (p *Partition) settleHeld(b Batch) error {
-	if len(p.held) == 0 {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(p.held)) {
-		key := []byte(name)
-		if _, locked := p.locks.Holder(ItemSpace, key, true, TxnID{}); locked {
+	slices.Sort(p.unlocked)
+	for _, name := range p.unlocked {
+		if _, locked := p.locks.Holder(ItemSpace, []byte(name), true, TxnID{}); locked {
 			continue
 		}
-		delete(p.held, name)
-		if err := b.Delete(heldKey(p.id, key)); err != nil {
+		if err := p.endHold(b, []byte(name)); err != nil {
 			return err
-		}
-		rec, err := p.lookup(b, key)
-		if err != nil {
-			return err
-		}
-		if p.expired(key, &rec) {
-			p.meta.Revision++
-			p.lapsed(rec.deadline, key, rec.length)
 		}
 	}
+	clear(p.unlocked)
+	p.unlocked = p.unlocked[:0]
 	return nil
+}
+
+// endHold lets a held key expire, unless it was overwritten or removed under the lock.
+func (p *Partition) endHold(b Batch, key []byte) error {
+	delete(p.held, string(key))
+	if err := b.Delete(heldKey(p.id, key)); err != nil {
+		return err
+	}
+	rec, err := p.lookup(b, key)
+	if err != nil {
+		return err
+	}
+	if p.expired(key, &rec) {
+		p.meta.Revision++
+		p.lapsed(rec.deadline, key, rec.length)
+	}
+	return nil
+}
+
+// noteUnlocked takes note of the held keys among locks that are released.
+func (p *Partition) noteUnlocked(locks []lock) {
+	if len(p.held) == 0 {
+		return
+	}
+	for i := range locks {
+		if _, held := p.held[locks[i].name]; held && locks[i].space == ItemSpace {
+			p.unlocked = append(p.unlocked, locks[i].name)
+		}
+	}
 }
 
 // heldCost bounds what settleHeld adds to a batch once r's locks are released.

@@ -20,8 +20,9 @@ type Partition struct {
 	next  Millis // no deadline beyond the horizon lies before it; exact after opening and after every expire
 	err   error  // why this Partition can no longer be used
 
-	oldest Millis              // no expired key that is not purged has an earlier deadline
-	held   map[string]struct{} // keys that the horizon has passed and that are there because they are locked
+	oldest   Millis              // no expired key that is not purged has an earlier deadline
+	held     map[string]struct{} // keys that the horizon has passed and that are there because they are locked
+	unlocked []string            // of held, those that the command at hand has unlocked
 
 	txns      txnIndex
 	locks     LockTable

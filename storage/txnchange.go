@@ -18,6 +18,7 @@ func (j *judgement) release() {
 	}
 	r := j.rec
 	j.p.locks.release(r.open, r.locks)
+	j.p.noteUnlocked(r.locks)
 	j.p.txns.removeYes(r)
 	if r.kept != nil {
 		j.p.txns.kept -= r.kept.weight(r.body)
