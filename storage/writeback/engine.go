@@ -146,7 +146,7 @@ func (e *Engine) StartSync() func() (bool, error) {
 		case e.usable() != nil:
 			return false, e.usable()
 		case !e.landed():
-			return false, nil
+			return false, e.usable()
 		case e.synced >= target:
 			return true, nil
 		}

@@ -95,7 +95,8 @@ func (e *Engine) settle(err error) {
 	e.now.base, e.now.below = newBase(e.under), nil
 }
 
-// landed tells whether no flight is under way, and takes note of the one that has ended.
+// landed tells whether the next flight can begin, and takes note of the one that has ended. After one that failed there is
+// no other: the engine below must not be used again.
 func (e *Engine) landed() bool {
 	f := e.flight
 	if f == nil {
@@ -113,7 +114,7 @@ func (e *Engine) landed() bool {
 	case f.sync:
 		e.synced = f.through
 	}
-	return true
+	return f.err == nil
 }
 
 // land waits for the flight, if there is one.

@@ -159,6 +159,27 @@ func TestWriterTakesSteps(t *testing.T) {
 	}
 }
 
+// TestNoFlightAfterAFailure: the engine below is left alone once one of its syncs has failed, and who waits is told at once.
+func TestNoFlightAfterAFailure(t *testing.T) {
+	under, err := memdb.NewDisk().Open(memdb.Options{OnSync: func() memdb.Fault { return memdb.FaultLost }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := 0
+	e := writeback.NewStepped(under, 1, func() { begun++ })
+	commit(t, e, "ka", "1") // is written down, as it fills a layer
+	e.Step()
+	done := e.StartSync()
+	if _, err := done(); err != nil || begun != 2 {
+		t.Fatalf("%d flights are begun, %v", begun, err)
+	}
+	for e.Step() {
+	}
+	if ok, err := done(); ok || !errors.Is(err, storage.ErrFailed) || begun != 2 {
+		t.Errorf("done %t, %v with %d flights begun, want ErrFailed and no other flight", ok, err, begun)
+	}
+}
+
 // TestOrderBelow: the same commits come to the engine below in the same order, so that a simulation can rely on them.
 func TestOrderBelow(t *testing.T) {
 	var first []string
