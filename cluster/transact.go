@@ -71,7 +71,7 @@ func (n *Node) BeginTransact(ctx context.Context, p ring.PartitionID, cmd []byte
 	case to == n.self():
 		within := time.Duration(0)
 		if at, ok := ctx.Deadline(); ok {
-			within = time.Until(at)
+			within = max(time.Until(at), 1) // 0: no end is known
 		}
 		n.beginHere(p, cmd, within, end)
 	default:
