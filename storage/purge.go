@@ -38,7 +38,7 @@ func (p *Partition) scanExpired(r Reader, visit func(at Millis, key, cell []byte
 	if p.oldest == noDeadline {
 		return nil
 	}
-	_, end := columnRange(p.id, colExpiry)
+	end := expiryKey(p.id, p.meta.Horizon.At+2, nil) // nothing from there on has expired
 	return r.Scan(expiryKey(p.id, p.oldest, nil), end, false, func(k, cell []byte) (bool, error) {
 		at, key, err := splitExpiryKey(k)
 		if err != nil || !p.meta.Horizon.passed(at, key) {

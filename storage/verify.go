@@ -32,8 +32,8 @@ func (t *tally) matches(m *Meta) error {
 
 // Verify reads a whole partition and returns ErrCorrupt where it contradicts itself: keys or bytes that the bookkeeping
 // does not count, a value with missing parts, an expiry index that is not that of the records, cells that belong to no
-// key, expired keys that it does not count, held ones that nobody has locked; and likewise for transactions: records and tokens that do not decode or lack parts, locks that two of them hold (I12);
-// and for leases.
+// key, expired keys that it does not count, held ones that nobody has locked; and likewise for transactions: records and
+// tokens that do not decode or lack parts, locks that two of them hold (I12); and for leases.
 // It finds what an engine lost without noticing.
 func Verify(r Reader, id PartitionID) error {
 	meta, err := ReadMeta(r, id)
