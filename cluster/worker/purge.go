@@ -20,7 +20,7 @@ const (
 
 // purger decides how much this node purges in the groups that it leads.
 type purger struct {
-	asked     int           // tick of the last request, or of the last entry of another leader's requests
+	asked     int           // tick of the last request, or of the last put, or prepare, of another leader's
 	backlog   uint64        // keys to purge, as of the last tick less what was proposed since
 	oldest    time.Duration // how long ago the first of them was due
 	allowance float64       // keys that may be purged now
