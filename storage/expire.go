@@ -97,6 +97,7 @@ func (s *expiring) pass(at Millis, key, cell []byte) error {
 func (p *Partition) lapsed(deadline Millis, key []byte, length uint64) {
 	p.meta.LastRemoval = p.meta.Revision
 	p.meta.Expired++
+	p.lapses++
 	p.meta.ExpiredBytes += uint64(len(key)) + length
 	p.oldest = min(p.oldest, deadline)
 	p.recorder.expire(p.meta.Applied, key, p.meta.Revision)

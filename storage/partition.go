@@ -23,6 +23,7 @@ type Partition struct {
 	oldest   Millis              // no expired key that is not purged has an earlier deadline
 	held     map[string]struct{} // keys that the horizon has passed and that are there because they are locked
 	unlocked []string            // of held, those that the command at hand has unlocked
+	lapses   uint64              // keys that have expired since the partition was opened
 
 	txns      txnIndex
 	locks     LockTable
@@ -93,6 +94,9 @@ func (p *Partition) NextDeadline() (Millis, bool) {
 
 // Purgeable tells how many keys have expired and are not purged yet, and a time before which none of them was due.
 func (p *Partition) Purgeable() (keys uint64, oldest Millis) { return p.meta.Expired, p.oldest }
+
+// Expirations counts the keys that have expired since the partition was opened, also those that did when the last lock went.
+func (p *Partition) Expirations() uint64 { return p.lapses }
 
 // Locks is who holds what as of the last entry applied.
 func (p *Partition) Locks() *LockTable { return &p.locks }

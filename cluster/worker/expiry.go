@@ -39,13 +39,9 @@ func (w *Worker) proposeExpire(g *group) {
 }
 
 // noteExpired takes in that an expire was applied. Where it could not let all go, the next turn goes on with the rest.
-func (w *Worker) noteExpired(g *group, keys uint32) {
+func (w *Worker) noteExpired(g *group) {
 	g.expiring = false
-	if !g.rep.Leading() {
-		return
-	}
-	w.expired += uint64(keys)
-	if len(g.part.Meta().Horizon.Key) > 0 && !g.expireAll {
+	if g.rep.Leading() && len(g.part.Meta().Horizon.Key) > 0 && !g.expireAll {
 		g.expireAll = true
 		w.due = append(w.due, g)
 	}

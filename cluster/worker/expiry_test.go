@@ -175,6 +175,22 @@ func TestManyKeysExpireInOneTick(t *testing.T) {
 	}
 }
 
+// A key that a transaction had locked when it was due counts as expired once it has gone with the lock.
+func TestCountsKeysThatWereHeld(t *testing.T) {
+	m := ready(t)
+	m.putTTL(keyIn(0, "held"), time.Second)
+	reader := part{p: 0, seq: 1, gets: []string{"held"}, groups: []ring.PartitionID{0, 1}}
+	m.do(reader.op())
+	m.pass(3 * time.Second)
+	if live, _ := m.keysIn(0); live != 1 || m.worker.Expired() != 0 {
+		t.Fatalf("%d keys, %d expired while it is locked, want 1 and none", live, m.worker.Expired())
+	}
+	m.do(reader.abort())
+	if live, _ := m.keysIn(0); live != 0 || m.worker.Expired() != 1 {
+		t.Fatalf("%d keys, %d expired once it is unlocked, want none and 1", live, m.worker.Expired())
+	}
+}
+
 // Without keys that are due, and without expired ones to purge, there are no entries.
 func TestExpiryAtRest(t *testing.T) {
 	m := newMachine(t)

@@ -213,7 +213,7 @@ func (a *applier) entry(g *group, e *raftpb.Entry) error {
 		return err
 	}
 	tag, ours := g.rep.Applied(e.GetIndex(), e.GetTerm())
-	op, asked := tag.(*Op) // else it is our own expire, or another leader's entry
+	op, asked := tag.(*Op) // else it is a chore of our own, or another leader's entry
 	if res.Txn != nil {
 		a.noteTxn(g, op, &res)
 	}
@@ -250,10 +250,14 @@ func (a *applier) one(g *group, e *raftpb.Entry) (storage.Result, error) {
 		}
 		return storage.Result{}, g.part.SetConf(e.GetIndex(), e.GetTerm(), conf)
 	}
+	before := g.part.Expirations()
 	res, err := g.part.Apply(a.batch, e.GetIndex(), e.GetTerm(), e.GetData())
+	if g.rep.Leading() {
+		a.w.expired += g.part.Expirations() - before
+	}
 	switch res.Status {
 	case storage.StatusExpired:
-		a.w.noteExpired(g, res.Count)
+		a.w.noteExpired(g)
 	case storage.StatusPurged:
 		a.w.notePurged(g)
 	}
