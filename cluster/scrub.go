@@ -134,7 +134,7 @@ func (n *Node) findDamaged(pace *pace) []ring.PartitionID {
 
 // verify reads a partition and checks it. One that is being filled or dropped contradicts itself for a while.
 func (n *Node) verify(p ring.PartitionID, pace *pace) (err error) {
-	v := n.engine.View()
+	v := n.engine.UncachedView()
 	defer v.Close()
 	_, filling, err := storage.PendingInstall(v, p)
 	dropping, err2 := storage.PendingDrop(v, p)

@@ -19,24 +19,26 @@ const (
 	chunkHead = 1
 )
 
-// entry is one version of a cell, as it lies in an arena:
-// [next ref u32][commit u64][length of the value u32, with flags][length of the key u16][key][value].
+// entry is one version of a cell, as it lies in an arena or in the cache:
+// [next ref u32][tag u32][commit u64][length of the value u32, with flags][length of the key u16][key][value].
 type entry []byte
 
 const (
-	entryHead   = 4 + 8 + 4 + 2
+	entryHead   = 4 + 4 + 8 + 4 + 2
 	deletedFlag = 1 << 31
 	freshFlag   = 1 << 30
 	lengthMask  = freshFlag - 1
 )
 
 func (e entry) next() ref      { return ref(binary.LittleEndian.Uint32(e)) }
-func (e entry) commit() uint64 { return binary.LittleEndian.Uint64(e[4:]) }
-func (e entry) length() uint32 { return binary.LittleEndian.Uint32(e[12:]) & lengthMask }
-func (e entry) deleted() bool  { return binary.LittleEndian.Uint32(e[12:])&deletedFlag != 0 }
-func (e entry) fresh() bool    { return binary.LittleEndian.Uint32(e[12:])&freshFlag != 0 }
+func (e entry) tag() tag       { return tag(binary.LittleEndian.Uint32(e[4:])) }
+func (e entry) commit() uint64 { return binary.LittleEndian.Uint64(e[8:]) }
+func (e entry) length() uint32 { return binary.LittleEndian.Uint32(e[16:]) & lengthMask }
+func (e entry) deleted() bool  { return binary.LittleEndian.Uint32(e[16:])&deletedFlag != 0 }
+func (e entry) fresh() bool    { return binary.LittleEndian.Uint32(e[16:])&freshFlag != 0 }
 
-func (e entry) keyEnd() int { return entryHead + int(binary.LittleEndian.Uint16(e[16:])) }
+func (e entry) keyEnd() int { return entryHead + int(binary.LittleEndian.Uint16(e[20:])) }
+func (e entry) end() int    { return e.keyEnd() + int(e.length()) }
 
 func (e entry) key() []byte {
 	end := e.keyEnd()
@@ -44,9 +46,8 @@ func (e entry) key() []byte {
 }
 
 func (e entry) value() []byte {
-	from := e.keyEnd()
-	to := from + int(e.length())
-	return e[from:to:to]
+	end := e.end()
+	return e[e.keyEnd():end:end]
 }
 
 func (e entry) version() version {
@@ -58,12 +59,8 @@ func (a *arena) at(r ref) entry {
 	return a.chunks[r>>offsetBits][r&(maxChunk-1):]
 }
 
-// add copies a version of a cell into the arena.
-func (a *arena) add(next ref, key []byte, v version) ref {
-	a.reserve(entryHead + len(key) + len(v.value))
-	n := len(a.chunks) - 1
-	c := a.chunks[n]
-	r := ref(n<<offsetBits | len(c))
+// appendEntry appends what is an entry from there on.
+func appendEntry(dst []byte, next ref, t tag, key []byte, v version) []byte {
 	length := uint32(len(v.value))
 	if v.deleted {
 		length = deletedFlag
@@ -71,13 +68,22 @@ func (a *arena) add(next ref, key []byte, v version) ref {
 	if v.fresh {
 		length |= freshFlag
 	}
-	c = binary.LittleEndian.AppendUint32(c, uint32(next))
-	c = binary.LittleEndian.AppendUint64(c, v.commit)
-	c = binary.LittleEndian.AppendUint32(c, length)
-	c = binary.LittleEndian.AppendUint16(c, uint16(len(key)))
-	c = append(c, key...)
-	a.chunks[n] = append(c, v.value...)
-	return r
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(next))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(t))
+	dst = binary.LittleEndian.AppendUint64(dst, v.commit)
+	dst = binary.LittleEndian.AppendUint32(dst, length)
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(key)))
+	dst = append(dst, key...)
+	return append(dst, v.value...)
+}
+
+// add copies a version of a cell into the arena.
+func (a *arena) add(next ref, t tag, key []byte, v version) ref {
+	a.reserve(entryHead + len(key) + len(v.value))
+	n := len(a.chunks) - 1
+	c := a.chunks[n]
+	a.chunks[n] = appendEntry(c, next, t, key, v)
+	return ref(n<<offsetBits | len(c))
 }
 
 // reserve makes sure that the last chunk has room. Chunks grow with their number, for most batches are small.

@@ -1,10 +1,6 @@
 package writeback
 
-import (
-	"errors"
-
-	"github.com/ringkv/ringkv/storage"
-)
+import "github.com/ringkv/ringkv/storage"
 
 // batch is the one write of an Engine.
 type batch struct {
@@ -22,27 +18,15 @@ func (b *batch) Get(key []byte) ([]byte, error) {
 	case len(key) < storage.MinKeyBytes:
 		return nil, storage.ErrBadKey
 	}
-	hash := b.engine.hash(key)
-	v, ok := b.own.get(hash, key, newest)
-	if !ok {
-		v, ok = b.engine.cache.get(hash, key)
-	}
+	t := b.engine.tag(key)
+	v, ok := b.own.get(t, key, newest)
 	switch {
 	case !ok:
-		return b.committed(hash, key)
+		return b.get(t, key)
 	case v.deleted:
 		return nil, storage.ErrNotFound
 	}
 	return v.value, nil
-}
-
-// committed reads what is committed, and caches it.
-func (b *batch) committed(hash uint64, key []byte) ([]byte, error) {
-	value, err := b.get(hash, key)
-	if err == nil || errors.Is(err, storage.ErrNotFound) {
-		b.engine.cache.put(hash, key, version{value: value, deleted: err != nil})
-	}
-	return value, err
 }
 
 // Scan is as storage.Reader says.
@@ -58,7 +42,7 @@ func (b *batch) Set(key, value []byte) error {
 	if err := b.take(key, value); err != nil {
 		return err
 	}
-	b.own.put(b.engine.hash(key), key, version{value: value}, 0)
+	b.own.put(b.engine.tag(key), key, version{value: value}, 0)
 	return nil
 }
 
@@ -67,7 +51,7 @@ func (b *batch) Create(key, value []byte) error {
 	if err := b.take(key, value); err != nil {
 		return err
 	}
-	b.own.put(b.engine.hash(key), key, version{value: value, fresh: true}, 0)
+	b.own.put(b.engine.tag(key), key, version{value: value, fresh: true}, 0)
 	return nil
 }
 
@@ -76,7 +60,7 @@ func (b *batch) Delete(key []byte) error {
 	if err := b.take(key, nil); err != nil {
 		return err
 	}
-	b.own.put(b.engine.hash(key), key, version{deleted: true}, 0)
+	b.own.put(b.engine.tag(key), key, version{deleted: true}, 0)
 	return nil
 }
 

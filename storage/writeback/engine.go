@@ -18,7 +18,6 @@ type Engine struct {
 	writing atomic.Bool // a batch is open
 	seed    maphash.Seed
 	own     *layer  // of the open batch
-	cache   cache   // of what batches read
 	flight  *flight // what is being written down, nil if nothing is; the writer's, as are the next two
 	synced  uint64  // number of the last commit that is known to be durable
 	closed  bool
@@ -27,6 +26,7 @@ type Engine struct {
 	mu     sync.RWMutex // guards all below, and the cells of top
 	now    moment       // the state after the last commit
 	seen   uint64       // number of the commit that the newest view sees
+	cache  cache        // of what is read from the engine below
 	failed error        // why the engine can no longer be used
 }
 
@@ -34,9 +34,10 @@ var _ storage.Engine = (*Engine)(nil)
 
 // New puts an Engine in front of under, which it owns from then on: nobody else commits to it, syncs or closes it.
 func New(under storage.Engine) *Engine {
-	seed := maphash.MakeSeed()
-	e := &Engine{under: under, most: under.MaxBatchBytes(), seed: seed, own: newLayer(seed), cache: newCache(seed)}
-	e.now = moment{engine: e, top: newLayer(seed), base: newBase(under)}
+	e := &Engine{
+		under: under, most: under.MaxBatchBytes(), seed: maphash.MakeSeed(), own: newLayer(), cache: newCache(),
+	}
+	e.now = moment{engine: e, top: newLayer(), base: newBase(under, e.cache.number)}
 	return e
 }
 
@@ -50,11 +51,19 @@ func NewStepped(under storage.Engine, layerBytes int, onBegin func()) *Engine {
 }
 
 // View is as storage.Engine says.
-func (e *Engine) View() storage.View {
+func (e *Engine) View() storage.View { return e.view(false) }
+
+// UncachedView is View for who wants to know what the engine below has, as far as nothing newer is in memory. It may be
+// called by all, as View.
+func (e *Engine) UncachedView() storage.View { return e.view(true) }
+
+func (e *Engine) view(uncached bool) *view {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.seen = e.now.commit
-	return &view{moment: e.look()}
+	v := &view{moment: e.look()}
+	v.uncached = uncached
+	return v
 }
 
 // look returns the moment that is now; its base is to be released.
@@ -108,16 +117,29 @@ func (e *Engine) merge(own *layer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.now.commit++
-	_ = own.each(func(hash uint64, written entry) error {
-		v := written.version()
+	_ = own.each(func(written entry) error {
+		t, key, v := written.tag(), written.key(), written.version()
 		v.commit = e.now.commit
-		v.fresh = e.cache.update(hash, written.key(), v) || v.fresh
-		e.now.top.put(hash, written.key(), v, e.seen)
+		v.fresh = v.fresh || e.absentBelow(t, key)
+		e.now.top.put(t, key, v, e.seen)
 		return nil
 	})
 }
 
-func (e *Engine) hash(key []byte) uint64 { return maphash.Bytes(e.seed, key) }
+// absentBelow tells whether nothing below the top layer is known to have key. It says no where the top layer has it: that
+// has been asked before.
+func (e *Engine) absentBelow(t tag, key []byte) bool {
+	if e.now.top.find(t, key, newest) != 0 {
+		return false
+	}
+	v, ok := e.now.below.get(t, key, newest)
+	if !ok {
+		v, ok = e.cache.get(t, key, e.cache.number)
+	}
+	return ok && v.deleted
+}
+
+func (e *Engine) tag(key []byte) tag { return tag(maphash.Bytes(e.seed, key) >> tagBits) }
 
 func (e *Engine) usable() error {
 	if e.closed {
@@ -162,6 +184,9 @@ func (e *Engine) Exclusive(fn func() error) error {
 		return err
 	}
 	err := fn()
+	e.mu.Lock()
+	e.cache.forget()
+	e.mu.Unlock()
 	e.settle(err)
 	return err
 }

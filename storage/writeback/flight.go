@@ -2,6 +2,7 @@ package writeback
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/ringkv/ringkv/storage"
 )
@@ -34,7 +35,7 @@ func (s stage) String() string { return [...]string{"begun", "written", "ended"}
 func (e *Engine) begin(sync bool) {
 	f := &flight{through: e.now.commit, sync: sync, done: make(chan struct{})}
 	e.mu.Lock()
-	e.now.below, e.now.top = e.now.top, newLayer(e.seed)
+	e.now.below, e.now.top = e.now.top, newLayer()
 	f.layer = e.now.below
 	e.mu.Unlock()
 	e.flight = f
@@ -79,8 +80,42 @@ func (e *Engine) Step() bool {
 // write gives a layer to the engine below. Readers look there themselves as soon as it is there.
 func (e *Engine) write(l *layer) error {
 	err := l.writeTo(e.under)
+	if err == nil {
+		e.refresh(l)
+	}
 	e.settle(err)
 	return err
+}
+
+// refreshed is how many cells are changed in the cache while readers and the writer wait: that takes some microseconds.
+const refreshed = 32
+
+// refresh has the cache follow the engine below, which has the cells of a layer now. Until readers look there too, nobody adds
+// to the cache.
+func (e *Engine) refresh(l *layer) {
+	e.mu.Lock()
+	e.cache.number++
+	e.mu.Unlock()
+	cells := make([]entry, 0, refreshed)
+	flush := func() {
+		e.mu.Lock()
+		for _, c := range cells {
+			e.cache.update(c)
+		}
+		e.mu.Unlock()
+		cells = cells[:0]
+		runtime.Gosched() // who waits for the lock has it first
+	}
+	_ = l.each(func(c entry) error {
+		if c.deleted() && c.fresh() {
+			return nil // nothing of it went down
+		}
+		if cells = append(cells, c); len(cells) == refreshed {
+			flush()
+		}
+		return nil
+	})
+	flush()
 }
 
 // settle has readers that begin from now on look at the engine below as it is, if err is nil, and refuses everything else.
@@ -92,7 +127,7 @@ func (e *Engine) settle(err error) {
 		return
 	}
 	e.now.base.release()
-	e.now.base, e.now.below = newBase(e.under), nil
+	e.now.base, e.now.below = newBase(e.under, e.cache.number), nil
 }
 
 // landed tells whether the next flight can begin, and takes note of the one that has ended. After one that failed there is

@@ -2,7 +2,6 @@ package writeback
 
 import (
 	"bytes"
-	"hash/maphash"
 	"math"
 	"slices"
 
@@ -12,8 +11,7 @@ import (
 // layer is a set of cells in memory, in several versions where views may look at them. Its versions are newer than all
 // below it. There are no pointers in it, to whatever number of cells: the collector would follow them all, again and again.
 type layer struct {
-	seed   maphash.Seed
-	index  table         // by hash of the key
+	index  table         // by tag of the key
 	groups map[group]int // where in lists
 	lists  []list        // in order of arrival: what is done to an engine below does not depend on a map's order
 	arena  arena
@@ -63,16 +61,14 @@ func (v *version) nothing() bool { return v.deleted && v.fresh }
 // newest is beyond the number of any commit.
 const newest = math.MaxUint64
 
-func newLayer(seed maphash.Seed) *layer {
-	return &layer{seed: seed, index: newTable(), groups: make(map[group]int)}
-}
+func newLayer() *layer { return &layer{index: newTable(), groups: make(map[group]int)} }
 
 // find returns the entry that the commits up to number made of key, 0 if they say nothing.
-func (l *layer) find(hash uint64, key []byte, number uint64) ref {
-	return l.behind(l.index.get(hash), key, number)
+func (l *layer) find(t tag, key []byte, number uint64) ref {
+	return l.behind(l.index.get(t), key, number)
 }
 
-// behind does the same from the newest entry with the key's hash on.
+// behind does the same from the newest entry with the key's tag on.
 func (l *layer) behind(r ref, key []byte, number uint64) ref {
 	for r != 0 {
 		e := l.arena.at(r)
@@ -85,11 +81,11 @@ func (l *layer) behind(r ref, key []byte, number uint64) ref {
 }
 
 // get returns what the commits up to number made of key; false where they say nothing. l may be nil.
-func (l *layer) get(hash uint64, key []byte, number uint64) (version, bool) {
+func (l *layer) get(t tag, key []byte, number uint64) (version, bool) {
 	if l == nil {
 		return version{}, false
 	}
-	r := l.find(hash, key, number)
+	r := l.find(t, key, number)
 	if r == 0 {
 		return version{}, false
 	}
@@ -98,8 +94,8 @@ func (l *layer) get(hash uint64, key []byte, number uint64) (version, bool) {
 
 // put takes in a version, which it copies. Views were opened up to commit seen: what they cannot see is not kept. Whether a
 // cell is fresh its first version says.
-func (l *layer) put(hash uint64, key []byte, v version, seen uint64) {
-	slot := l.index.slot(hash)
+func (l *layer) put(t tag, key []byte, v version, seen uint64) {
+	slot := l.index.slot(t)
 	head := slot.entry
 	was := l.behind(head, key, newest)
 	next := head
@@ -113,7 +109,7 @@ func (l *layer) put(hash uint64, key []byte, v version, seen uint64) {
 			next = old.next()
 		}
 	}
-	r := l.arena.add(next, key, v)
+	r := l.arena.add(next, t, key, v)
 	slot.entry = r
 	if !v.nothing() {
 		l.bytes += cost(key, len(v.value))
@@ -143,12 +139,11 @@ func (l *layer) enlist(g group, r ref) {
 func cost(key []byte, value int) int { return len(key) + value + storage.WriteOverhead }
 
 // each calls fn for the newest version of every cell, until it fails. Their order follows from what was put.
-func (l *layer) each(fn func(hash uint64, e entry) error) error {
+func (l *layer) each(fn func(e entry) error) error {
 	for i := range l.lists {
 		for _, r := range l.lists[i].refs {
-			key := l.arena.at(r).key()
-			hash := maphash.Bytes(l.seed, key)
-			if err := fn(hash, l.arena.at(l.find(hash, key, newest))); err != nil {
+			e := l.arena.at(r)
+			if err := fn(l.arena.at(l.find(e.tag(), e.key(), newest))); err != nil {
 				return err
 			}
 		}
@@ -179,11 +174,12 @@ func (l *layer) collect(hits []entry, start, end []byte, number uint64) []entry 
 
 func (l *layer) collectList(hits []entry, refs []ref, start, end []byte, number uint64) []entry {
 	for _, r := range refs {
-		key := l.arena.at(r).key()
+		e := l.arena.at(r)
+		key := e.key()
 		if bytes.Compare(key, start) < 0 || end != nil && bytes.Compare(key, end) >= 0 {
 			continue
 		}
-		if r := l.find(maphash.Bytes(l.seed, key), key, number); r != 0 {
+		if r := l.find(e.tag(), key, number); r != 0 {
 			hits = append(hits, l.arena.at(r))
 		}
 	}
@@ -201,7 +197,7 @@ func order(hits []entry) []entry {
 func (l *layer) writeTo(under storage.Engine) error {
 	b := under.Batch()
 	defer b.Discard()
-	err := l.each(func(_ uint64, e entry) error {
+	err := l.each(func(e entry) error {
 		switch {
 		case e.deleted() && e.fresh():
 			return nil
@@ -220,7 +216,7 @@ func (l *layer) writeTo(under storage.Engine) error {
 func (l *layer) clear() {
 	const small = 4096
 	if len(l.index.slots) > small {
-		*l = *newLayer(l.seed)
+		*l = *newLayer()
 		return
 	}
 	l.index.clear()

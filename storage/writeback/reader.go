@@ -2,6 +2,7 @@ package writeback
 
 import (
 	"bytes"
+	"errors"
 	"sync/atomic"
 
 	"github.com/ringkv/ringkv/storage"
@@ -10,11 +11,12 @@ import (
 // base is a view of the engine below, shared by all readers that began while it was the newest.
 type base struct {
 	storage.View
-	users atomic.Int64
+	number uint64 // as the cache counts
+	users  atomic.Int64
 }
 
-func newBase(e storage.Engine) *base {
-	b := &base{View: e.View()}
+func newBase(e storage.Engine, number uint64) *base {
+	b := &base{View: e.View(), number: number}
 	b.users.Store(1)
 	return b
 }
@@ -33,27 +35,52 @@ type moment struct {
 	top    *layer
 	below  *layer // nil if nothing is being written down
 	base   *base
+	// uncached: the cache is not used.
+	uncached bool
 }
 
 // get is as storage.Reader says.
-func (m *moment) get(hash uint64, key []byte) ([]byte, error) {
-	v, ok := m.inLayers(hash, key)
+func (m *moment) get(t tag, key []byte) ([]byte, error) {
+	v, ok := m.inMemory(t, key)
 	switch {
 	case !ok:
-		return m.base.Get(key)
+		return m.inBase(t, key)
 	case v.deleted:
 		return nil, storage.ErrNotFound
 	}
 	return v.value, nil
 }
 
-func (m *moment) inLayers(hash uint64, key []byte) (version, bool) {
-	m.engine.mu.RLock()
-	defer m.engine.mu.RUnlock()
-	if v, ok := m.top.get(hash, key, m.commit); ok {
+func (m *moment) inMemory(t tag, key []byte) (version, bool) {
+	e := m.engine
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if v, ok := m.top.get(t, key, m.commit); ok {
 		return v, true
 	}
-	return m.below.get(hash, key, m.commit)
+	if v, ok := m.below.get(t, key, m.commit); ok {
+		return v, true
+	}
+	if m.uncached {
+		return version{}, false
+	}
+	return e.cache.get(t, key, m.base.number)
+}
+
+// inBase reads what only the engine below has, and caches it.
+func (m *moment) inBase(t tag, key []byte) ([]byte, error) {
+	value, err := m.base.Get(key)
+	absent := errors.Is(err, storage.ErrNotFound)
+	if err != nil && !absent || m.uncached || len(key) > storage.MaxEngineKeyBytes || len(value) > maxCached {
+		return value, err
+	}
+	e := m.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cache.number == m.base.number {
+		e.cache.add(t, key, version{value: value, deleted: absent})
+	}
+	return value, err
 }
 
 // scan is as storage.Reader says; hits are a batch's own writes in the range. What is in memory is collected at once: there
@@ -136,7 +163,7 @@ func (v *view) Get(key []byte) ([]byte, error) {
 	if len(key) < storage.MinKeyBytes {
 		return nil, storage.ErrBadKey
 	}
-	return v.get(v.engine.hash(key), key)
+	return v.get(v.engine.tag(key), key)
 }
 
 // Scan is as storage.Reader says.

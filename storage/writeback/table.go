@@ -1,52 +1,54 @@
 package writeback
 
-// table leads from the hash of a key to the newest entry with that hash. Keys whose hashes agree in the bits that it
-// keeps share a slot; their entries are one chain. It is open addressing with linear probing, half of Go's map for time:
+// tag is what is kept of the hash of a key: its upper half.
+type tag uint32
+
+const tagBits = 32
+
+// table leads from the tag of a key to the newest entry with that tag. Keys whose tags agree share a slot; their entries are
+// one chain. It is open addressing with linear probing, half of Go's map for time:
 // eight slots lie in a cache line, and a put finds where its entry goes in the same step as what was there.
 type table struct {
 	slots []slot // a power of two of them
-	shift uint   // from a tag to its place
+	shift uint   // from a tag to its place: its upper bits, so that a larger table needs no more of the hash
 	used  int
 }
 
 // slot is 8 bytes long. One without an entry is free.
 type slot struct {
-	tag   uint32 // the hash's upper half: places are of its upper bits, so that a larger table needs no more of it
+	tag   tag
 	entry ref
 }
 
 const (
-	tagBits  = 32
 	minSlots = 1 << 6
+	minShift = tagBits - 6
 )
 
 func newTable() table {
-	return table{slots: make([]slot, minSlots), shift: tagBits - 6}
+	return table{slots: make([]slot, minSlots), shift: minShift}
 }
 
-// get returns the newest entry with the hash, 0 if there is none.
-func (t *table) get(hash uint64) ref {
-	return t.slots[t.find(uint32(hash>>tagBits))].entry
-}
+// get returns the newest entry with the tag, 0 if there is none.
+func (t *table) get(of tag) ref { return t.slots[t.find(of)].entry }
 
 // find returns where the tag's slot is, or would be.
-func (t *table) find(tag uint32) int {
-	at := int(tag >> t.shift)
-	for t.slots[at].entry != 0 && t.slots[at].tag != tag {
+func (t *table) find(of tag) int {
+	at := int(of >> t.shift)
+	for t.slots[at].entry != 0 && t.slots[at].tag != of {
 		at = (at + 1) & (len(t.slots) - 1)
 	}
 	return at
 }
 
-// slot returns the hash's slot; the caller gives it an entry if it is free. It is valid until the next call.
-func (t *table) slot(hash uint64) *slot {
+// slot returns the tag's slot; the caller gives it an entry if it is free. It is valid until the next call.
+func (t *table) slot(of tag) *slot {
 	if t.used >= len(t.slots)/8*5 {
 		t.grow()
 	}
-	tag := uint32(hash >> tagBits)
-	s := &t.slots[t.find(tag)]
+	s := &t.slots[t.find(of)]
 	if s.entry == 0 {
-		s.tag = tag
+		s.tag = of
 		t.used++
 	}
 	return s
