@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -100,6 +101,7 @@ func (l *loop) run(ctx context.Context) (err error) {
 		} else if ctx.Err() != nil {
 			return l.end(ctx)
 		}
+		runtime.Gosched() // whoever can run has something for this turn: fewer and larger ones, a tenth off the cost of a put
 		l.take(&work)
 		now := l.now() // after it: what was stamped elsewhere, or asked for here, must not seem to be of later than now
 		l.worker.Begin(now)
