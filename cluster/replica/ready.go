@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,26 +38,45 @@ type Ready struct {
 	Dropped []Tag // had no effect and never will
 	Lost    []Tag // proposals whose fate this replica cannot learn
 
-	raw raft.Ready
+	raw    raft.Ready
+	ofRaft bool // raw is to be advanced
 }
 
 // HasReady reports whether there is anything to do.
 func (r *Replica) HasReady() bool {
-	return len(r.queue) > 0 || len(r.refused) > 0 || len(r.reads) > 0 && r.Serving() || r.raw.HasReady()
+	return len(r.queue) > 0 || len(r.refused) > 0 || r.reads.ready(r.Serving()) || r.raftReady()
+}
+
+// raftReady reports whether raft has something to do. It asks once only, which costs raft several allocations: there is
+// something until Ready takes it.
+func (r *Replica) raftReady() bool {
+	r.pending = r.pending || r.raw.HasReady()
+	return r.pending
 }
 
 // Ready gathers the effects of everything that went in since the last one.
 func (r *Replica) Ready() Ready {
 	r.propose()
 	r.askReads()
+	rd := Ready{Early: r.reads.out, Dropped: r.refused}
+	r.reads.out, r.refused = nil, nil
+	if len(r.proposed) > 0 || r.raftReady() {
+		r.ready(&rd)
+	}
+	return rd
+}
+
+// ready adds what raft wants done.
+func (r *Replica) ready(rd *Ready) {
 	raw := r.raw.Ready()
-	rd := Ready{Entries: raw.Entries, MustSync: raw.MustSync, Committed: raw.CommittedEntries, Dropped: r.refused, raw: raw}
-	r.refused = nil
+	r.pending = false
+	rd.raw, rd.ofRaft = raw, true
+	rd.Entries, rd.MustSync, rd.Committed = raw.Entries, raw.MustSync, raw.CommittedEntries
 	if !raft.IsEmptySnap(raw.Snapshot) {
 		rd.Snapshot = raw.Snapshot
 		rd.MustSync = true
 	}
-	r.keepState(raw.HardState, &rd)
+	r.keepState(raw.HardState, rd)
 	for _, m := range raw.Messages {
 		if leavesEarly(m.GetType()) {
 			rd.Early = append(rd.Early, m)
@@ -66,12 +84,10 @@ func (r *Replica) Ready() Ready {
 			rd.Late = append(rd.Late, m)
 		}
 	}
-	r.know(raw.Entries, &rd)
-	r.confirm(raw.ReadStates)
+	r.know(raw.Entries, rd)
 	if raw.SoftState != nil {
-		r.follow(raw.SoftState, &rd)
+		r.follow(raw.SoftState, rd)
 	}
-	return rd
 }
 
 // keepState notes a new term, vote or commit index. A commit index alone costs no fsync, but it goes along with the next
@@ -119,23 +135,6 @@ func (r *Replica) know(ents []*raftpb.Entry, rd *Ready) {
 	r.proposed = r.proposed[:0]
 }
 
-// confirm moves the batches that a quorum has confirmed to those that wait for the state machine.
-func (r *Replica) confirm(states []raft.ReadState) {
-	for _, s := range states {
-		seq := binary.BigEndian.Uint64(s.RequestCtx)
-		for len(r.asked) > 0 && r.asked[0].seq < seq {
-			r.reads = append(r.reads, r.asked[0].tags...) // raft gave it up: ask again
-			r.asked = r.asked[1:]
-		}
-		if len(r.asked) > 0 && r.asked[0].seq == seq {
-			b := r.asked[0]
-			b.index = s.Index
-			r.allowed = append(r.allowed, b)
-			r.asked = r.asked[1:]
-		}
-	}
-}
-
 // follow takes a change of role or leader over. Reads belong to one leadership; writes may still be committed by the
 // next leader and wait on.
 func (r *Replica) follow(s *raft.SoftState, rd *Ready) {
@@ -145,14 +144,7 @@ func (r *Replica) follow(s *raft.SoftState, rd *Ready) {
 		r.transferPause = transferEvery
 	}
 	if was == raft.StateLeader && r.role != raft.StateLeader {
-		rd.Dropped = append(rd.Dropped, r.reads...)
-		for _, b := range r.asked {
-			rd.Dropped = append(rd.Dropped, b.tags...)
-		}
-		for _, b := range r.allowed {
-			rd.Dropped = append(rd.Dropped, b.tags...)
-		}
-		r.reads, r.asked, r.allowed = nil, nil, nil
+		rd.Dropped = append(rd.Dropped, r.reads.giveUp()...)
 	}
 }
 
@@ -212,18 +204,11 @@ func (r *Replica) ApplyConf(e *raftpb.Entry) (conf []byte, err error) {
 	return EncodeConf(r.conf), nil
 }
 
-// Readable returns the reads that the state machine, as applied now, may serve.
-func (r *Replica) Readable(dst []Tag) []Tag {
-	for len(r.allowed) > 0 && r.allowed[0].index <= r.applied {
-		dst = append(dst, r.allowed[0].tags...)
-		r.allowed = r.allowed[1:]
-	}
-	return dst
-}
-
 // Advance ends a Ready.
 func (r *Replica) Advance(rd *Ready) {
-	r.raw.Advance(rd.raw)
+	if rd.ofRaft {
+		r.raw.Advance(rd.raw)
+	}
 	r.view.trim(r.applied)
 }
 
@@ -235,15 +220,8 @@ func (r *Replica) Close() (lost, dropped []Tag) {
 	}
 	dropped = append(dropped, r.refused...)
 	dropped = append(dropped, r.tags...)
-	dropped = append(dropped, r.reads...)
-	for _, b := range r.asked {
-		dropped = append(dropped, b.tags...)
-	}
-	for _, b := range r.allowed {
-		dropped = append(dropped, b.tags...)
-	}
+	dropped = append(dropped, r.reads.giveUp()...)
 	r.queue, r.tags, r.refused, r.proposed = nil, nil, nil, nil
-	r.reads, r.asked, r.allowed = nil, nil, nil
 	clear(r.waiting)
 	return lost, dropped
 }

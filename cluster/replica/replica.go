@@ -7,7 +7,6 @@
 package replica
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"go.etcd.io/raft/v3"
@@ -62,6 +61,7 @@ type Replica struct {
 	lead ID
 	term uint64
 
+	pending   bool          // raft has something to do
 	hard      raftlog.State // the last that raft gave out
 	unwritten bool          // it is not in the log yet
 
@@ -71,10 +71,8 @@ type Replica struct {
 	proposed []Tag            // taken by raft for this Ready, in order
 	waiting  map[uint64]write // by index: in the log, not yet applied
 
-	reads   []Tag       // asked since the last Ready
-	asked   []readBatch // ReadIndex under way, in order
-	allowed []readBatch // answered, waiting for the state machine to reach the index
-	readSeq uint64
+	reads          reads
+	heartbeatTicks int
 
 	walkPause     int // ticks until the next step of the walk
 	transferPause int // ticks until the leadership may be handed over
@@ -85,16 +83,16 @@ type write struct {
 	tag  Tag
 }
 
-type readBatch struct {
-	seq   uint64
-	index uint64
-	tags  []Tag
-}
-
 // New starts a replica from what its log and state machine hold.
 func New(c Config) (*Replica, error) {
+	if c.ElectionTicks == 0 {
+		c.ElectionTicks = 15
+	}
+	if c.HeartbeatTicks == 0 {
+		c.HeartbeatTicks = 5
+	}
 	r := &Replica{
-		group: c.Group, id: c.ID,
+		group: c.Group, id: c.ID, heartbeatTicks: c.HeartbeatTicks,
 		applied: c.Applied, appliedTerm: c.AppliedTerm,
 		waiting: make(map[uint64]write),
 	}
@@ -121,12 +119,6 @@ func New(c Config) (*Replica, error) {
 }
 
 func (r *Replica) raftConfig(c Config) *raft.Config {
-	if c.ElectionTicks == 0 {
-		c.ElectionTicks = 15
-	}
-	if c.HeartbeatTicks == 0 {
-		c.HeartbeatTicks = 5
-	}
 	return &raft.Config{
 		ID:                        uint64(c.ID),
 		ElectionTick:              c.ElectionTicks,
@@ -140,7 +132,6 @@ func (r *Replica) raftConfig(c Config) *raft.Config {
 		MaxInflightBytes:          maxInflightBytes,
 		CheckQuorum:               true,
 		PreVote:                   true,
-		ReadOnlyOption:            raft.ReadOnlySafe,
 		DisableProposalForwarding: true,
 		StepDownOnRemoval:         true,
 		Logger:                    c.Logger,
@@ -177,6 +168,7 @@ func (r *Replica) Tick() {
 	r.raw.Tick()
 	r.walkPause = max(0, r.walkPause-1)
 	r.transferPause = max(0, r.transferPause-1)
+	r.tickReads()
 }
 
 // Step hands a message of another member over. Messages to other replicas (former lives of this one) are ignored. A
@@ -185,8 +177,17 @@ func (r *Replica) Step(m *raftpb.Message) error {
 	if ID(m.GetTo()) != r.id {
 		return nil
 	}
-	if err := r.rolledBack(m); err != nil {
-		return err
+	switch m.GetType() {
+	case raftpb.MsgReadIndex:
+		r.answerRound(m)
+		return nil
+	case raftpb.MsgReadIndexResp:
+		r.noteAnswer(m)
+		return nil
+	case raftpb.MsgHeartbeat:
+		if err := r.rolledBack(m); err != nil {
+			return err
+		}
 	}
 	// An error says that the message is of no use here, such as an answer from a replica that was removed.
 	_ = r.raw.Step(m)
@@ -197,7 +198,7 @@ func (r *Replica) Step(m *raftpb.Message) error {
 // was told that this replica has on disk, so a log that ends before it has lost what was promised.
 func (r *Replica) rolledBack(m *raftpb.Message) error {
 	last := r.view.log.LastIndex(r.group)
-	if m.GetType() != raftpb.MsgHeartbeat || m.GetCommit() <= last || m.GetTerm() < r.raw.BasicStatus().GetTerm() {
+	if m.GetCommit() <= last || m.GetTerm() < r.raw.BasicStatus().GetTerm() {
 		return nil
 	}
 	return &RolledBackError{Partition: r.group, Acknowledged: m.GetCommit(), Last: last}
@@ -249,28 +250,6 @@ func (r *Replica) propose() {
 	}
 	clear(r.tags)
 	r.queue, r.tags = nil, r.tags[:0] // raft keeps the slice of entries
-}
-
-// Read asks for the right to read: the tag comes back in Readable of a later Ready once the state machine holds
-// everything that was acknowledged before now, or in Dropped.
-func (r *Replica) Read(tag Tag) error {
-	if !r.Leading() {
-		return &NotLeaderError{Partition: r.group, Leader: r.lead}
-	}
-	r.reads = append(r.reads, tag)
-	return nil
-}
-
-// askReads turns the reads that gathered into one ReadIndex. A fresh context for every batch: reuse can answer a read
-// with an index that was confirmed before it began.
-func (r *Replica) askReads() {
-	if len(r.reads) == 0 || !r.Serving() {
-		return // raft would answer a sole voter before it has committed in its own term
-	}
-	r.readSeq++
-	r.asked = append(r.asked, readBatch{seq: r.readSeq, tags: r.reads})
-	r.reads = nil
-	r.raw.ReadIndex(binary.BigEndian.AppendUint64(nil, r.readSeq))
 }
 
 // EncodeConf is a configuration's form in the state machine.

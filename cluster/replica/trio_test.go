@@ -41,6 +41,12 @@ func members(t *testing.T, n int) []*peer {
 	for i := range n {
 		cs.Voters = append(cs.Voters, uint64(peerID(i)))
 	}
+	return membersOf(t, n, cs)
+}
+
+// membersOf starts n members of a group with this configuration.
+func membersOf(t *testing.T, n int, cs *raftpb.ConfState) []*peer {
+	t.Helper()
 	var out []*peer
 	for i := range n {
 		l, err := raftlog.Open(memfs.New(), "log", raftlog.Options{ID: 1})
