@@ -3,7 +3,6 @@ package badgerdb
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/ringkv/ringkv/storage"
 )
@@ -13,6 +12,7 @@ type batch struct {
 	reader
 	engine *Engine
 	size   int
+	slab   slab
 }
 
 // Set is as storage.Batch says.
@@ -21,9 +21,10 @@ func (b *batch) Set(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	own := make([]byte, 0, len(key)+len(value)+sumBytes) // Badger keeps both until the commit
-	own = append(own, key...)
-	if err := b.txn.Set(own[:len(key):len(key)], appendSealed(own[len(key):], key, value)); err != nil {
+	e := b.slab.entry()
+	own := append(b.slab.bytes(len(key)+len(value)+sumBytes), key...)
+	e.Key, e.Value = own[:len(key):len(key)], appendSealed(own[len(key):], key, value)
+	if err := b.txn.SetEntry(e); err != nil {
 		return fmt.Errorf("set: %w", err)
 	}
 	b.size = size
@@ -39,7 +40,7 @@ func (b *batch) Delete(key []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := b.txn.Delete(slices.Clone(key)); err != nil {
+	if err := b.txn.Delete(append(b.slab.bytes(len(key)), key...)); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
 	b.size = size
