@@ -20,11 +20,11 @@ const (
 )
 
 // entry is one version of a cell, as it lies in an arena or in the cache:
-// [next ref u32][tag u32][commit u64][length of the value u32, with flags][length of the key u16][key][value].
+// [next ref u32][tag u32][cell u32][commit u64][length of the value u32, with flags][length of the key u16][key][value].
 type entry []byte
 
 const (
-	entryHead   = 4 + 4 + 8 + 4 + 2
+	entryHead   = 4 + 4 + 4 + 8 + 4 + 2
 	deletedFlag = 1 << 31
 	freshFlag   = 1 << 30
 	lengthMask  = freshFlag - 1
@@ -32,12 +32,13 @@ const (
 
 func (e entry) next() ref      { return ref(binary.LittleEndian.Uint32(e)) }
 func (e entry) tag() tag       { return tag(binary.LittleEndian.Uint32(e[4:])) }
-func (e entry) commit() uint64 { return binary.LittleEndian.Uint64(e[8:]) }
-func (e entry) length() uint32 { return binary.LittleEndian.Uint32(e[16:]) & lengthMask }
-func (e entry) deleted() bool  { return binary.LittleEndian.Uint32(e[16:])&deletedFlag != 0 }
-func (e entry) fresh() bool    { return binary.LittleEndian.Uint32(e[16:])&freshFlag != 0 }
+func (e entry) cell() cell     { return cell(binary.LittleEndian.Uint32(e[8:])) }
+func (e entry) commit() uint64 { return binary.LittleEndian.Uint64(e[12:]) }
+func (e entry) length() uint32 { return binary.LittleEndian.Uint32(e[20:]) & lengthMask }
+func (e entry) deleted() bool  { return binary.LittleEndian.Uint32(e[20:])&deletedFlag != 0 }
+func (e entry) fresh() bool    { return binary.LittleEndian.Uint32(e[20:])&freshFlag != 0 }
 
-func (e entry) keyEnd() int { return entryHead + int(binary.LittleEndian.Uint16(e[20:])) }
+func (e entry) keyEnd() int { return entryHead + int(binary.LittleEndian.Uint16(e[24:])) }
 func (e entry) end() int    { return e.keyEnd() + int(e.length()) }
 
 func (e entry) key() []byte {
@@ -60,7 +61,7 @@ func (a *arena) at(r ref) entry {
 }
 
 // appendEntry appends what is an entry from there on.
-func appendEntry(dst []byte, next ref, t tag, key []byte, v version) []byte {
+func appendEntry(dst []byte, next ref, t tag, at cell, key []byte, v version) []byte {
 	length := uint32(len(v.value))
 	if v.deleted {
 		length = deletedFlag
@@ -70,6 +71,7 @@ func appendEntry(dst []byte, next ref, t tag, key []byte, v version) []byte {
 	}
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(next))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(t))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(at))
 	dst = binary.LittleEndian.AppendUint64(dst, v.commit)
 	dst = binary.LittleEndian.AppendUint32(dst, length)
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(key)))
@@ -78,11 +80,11 @@ func appendEntry(dst []byte, next ref, t tag, key []byte, v version) []byte {
 }
 
 // add copies a version of a cell into the arena.
-func (a *arena) add(next ref, t tag, key []byte, v version) ref {
+func (a *arena) add(next ref, t tag, at cell, key []byte, v version) ref {
 	a.reserve(entryHead + len(key) + len(v.value))
 	n := len(a.chunks) - 1
 	c := a.chunks[n]
-	a.chunks[n] = appendEntry(c, next, t, key, v)
+	a.chunks[n] = appendEntry(c, next, t, at, key, v)
 	return ref(n<<offsetBits | len(c))
 }
 
@@ -99,4 +101,14 @@ func (a *arena) reserve(bytes int) {
 	size = max(size, chunkHead+bytes)
 	a.chunks = append(a.chunks, make([]byte, chunkHead, size))
 	a.bytes += size
+}
+
+// clear empties an arena that nobody reads any more. One chunk stays, the largest.
+func (a *arena) clear() {
+	if n := len(a.chunks); n > 0 {
+		c := a.chunks[n-1]
+		a.chunks[0], a.bytes = c[:chunkHead], cap(c)
+		clear(a.chunks[1:])
+		a.chunks = a.chunks[:1]
+	}
 }

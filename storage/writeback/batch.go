@@ -7,6 +7,7 @@ type batch struct {
 	moment
 	own   *layer // what it has written
 	size  int
+	lent  bool // somebody may have slices of own
 	ended bool
 }
 
@@ -26,6 +27,7 @@ func (b *batch) Get(key []byte) ([]byte, error) {
 	case v.deleted:
 		return nil, storage.ErrNotFound
 	}
+	b.lent = true
 	return v.value, nil
 }
 
@@ -34,6 +36,7 @@ func (b *batch) Scan(start, end []byte, keysOnly bool, fn func(key, value []byte
 	if b.ended {
 		return storage.ErrClosed
 	}
+	b.lent = true
 	return b.scan(b.own.collect(nil, start, end, newest), start, end, keysOnly, fn)
 }
 
@@ -42,7 +45,7 @@ func (b *batch) Set(key, value []byte) error {
 	if err := b.take(key, value); err != nil {
 		return err
 	}
-	b.own.put(b.engine.tag(key), key, version{value: value}, 0)
+	b.own.put(b.engine.tag(key), key, version{value: value}, 0, false)
 	return nil
 }
 
@@ -51,7 +54,7 @@ func (b *batch) Create(key, value []byte) error {
 	if err := b.take(key, value); err != nil {
 		return err
 	}
-	b.own.put(b.engine.tag(key), key, version{value: value, fresh: true}, 0)
+	b.own.put(b.engine.tag(key), key, version{value: value, fresh: true}, 0, false)
 	return nil
 }
 
@@ -60,7 +63,7 @@ func (b *batch) Delete(key []byte) error {
 	if err := b.take(key, nil); err != nil {
 		return err
 	}
-	b.own.put(b.engine.tag(key), key, version{deleted: true}, 0)
+	b.own.put(b.engine.tag(key), key, version{deleted: true}, 0, false)
 	return nil
 }
 
@@ -86,7 +89,7 @@ func (b *batch) Discard() {
 	}
 	b.ended = true
 	b.base.release()
-	b.own.clear()
+	b.own.clear(b.lent)
 	b.engine.writing.Store(false)
 }
 

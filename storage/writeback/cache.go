@@ -109,7 +109,7 @@ func (c *cache) put(t tag, key []byte, v version) {
 	}
 	v.commit, v.fresh = c.number, false
 	piece := c.pieces[c.last]
-	c.pieces[c.last] = appendEntry(piece, 0, t, key, v)
+	c.pieces[c.last] = appendEntry(piece, 0, t, 0, key, v)
 	c.index.set(at, t, ref(c.last<<pieceBits|len(piece)))
 }
 

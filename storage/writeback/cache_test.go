@@ -370,12 +370,12 @@ func compareIndex(t *testing.T, x *index, want map[ref]tag) {
 func TestSameTag(t *testing.T) {
 	const shared tag = 7
 	keys := [][]byte{[]byte("ka"), []byte("kb"), []byte("kc")}
-	l, c := newLayer(), newCache()
+	l, c := newLayer(0), newCache()
 	for _, key := range keys {
-		l.put(shared, key, version{value: key}, 0)
+		l.put(shared, key, version{value: key}, 0, false)
 		c.add(shared, key, version{value: key})
 	}
-	l.put(shared, keys[1], version{value: keys[0]}, 0)
+	l.put(shared, keys[1], version{value: keys[0]}, 0, false)
 	c.update(l.arena.at(l.find(shared, keys[1], newest)))
 	c.index.remove(c.find(shared, keys[0]))
 	for i, want := range [][]byte{keys[0], keys[0], keys[2]} {

@@ -23,11 +23,11 @@ type Engine struct {
 	closed  bool
 	onBegin func() // nil: a flight has a goroutine, which takes its steps
 
-	mu     sync.RWMutex // guards all below, and the cells of top
-	now    moment       // the state after the last commit
-	seen   uint64       // number of the commit that the newest view sees
-	cache  cache        // of what is read from the engine below
-	failed error        // why the engine can no longer be used
+	mu     sync.RWMutex  // guards all below, and the cells of top
+	now    moment        // the state after the last commit
+	seen   atomic.Uint64 // number of the commit that the newest view sees
+	cache  cache         // of what is read from the engine below
+	failed error         // why the engine can no longer be used
 }
 
 var _ storage.Engine = (*Engine)(nil)
@@ -35,9 +35,9 @@ var _ storage.Engine = (*Engine)(nil)
 // New puts an Engine in front of under, which it owns from then on: nobody else commits to it, syncs or closes it.
 func New(under storage.Engine) *Engine {
 	e := &Engine{
-		under: under, most: under.MaxBatchBytes(), seed: maphash.MakeSeed(), own: newLayer(), cache: newCache(),
+		under: under, most: under.MaxBatchBytes(), seed: maphash.MakeSeed(), own: newLayer(0), cache: newCache(),
 	}
-	e.now = moment{engine: e, top: newLayer(), base: newBase(under, e.cache.number)}
+	e.now = moment{engine: e, top: newLayer(0), base: newBase(under, e.cache.number)}
 	return e
 }
 
@@ -58,9 +58,9 @@ func (e *Engine) View() storage.View { return e.view(false) }
 func (e *Engine) UncachedView() storage.View { return e.view(true) }
 
 func (e *Engine) view(uncached bool) *view {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.seen = e.now.commit
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	e.seen.Store(e.now.commit) // by others at a time the same
 	v := &view{moment: e.look()}
 	v.uncached = uncached
 	return v
@@ -120,18 +120,14 @@ func (e *Engine) merge(own *layer) {
 	_ = own.each(func(written entry) error {
 		t, key, v := written.tag(), written.key(), written.version()
 		v.commit = e.now.commit
-		v.fresh = v.fresh || e.absentBelow(t, key)
-		e.now.top.put(t, key, v, e.seen)
+		e.now.top.put(t, key, v, e.seen.Load(), v.deleted && e.absentBelow(t, key))
 		return nil
 	})
 }
 
-// absentBelow tells whether nothing below the top layer is known to have key. It says no where the top layer has it: that
-// has been asked before.
+// absentBelow tells whether nothing below the top layer is known to have key. Only of what is deleted that matters; it does
+// not change while the layer is the top one.
 func (e *Engine) absentBelow(t tag, key []byte) bool {
-	if e.now.top.find(t, key, newest) != 0 {
-		return false
-	}
 	v, ok := e.now.below.get(t, key, newest)
 	if !ok {
 		v, ok = e.cache.get(t, key, e.cache.number)

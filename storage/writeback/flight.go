@@ -35,7 +35,7 @@ func (s stage) String() string { return [...]string{"begun", "written", "ended"}
 func (e *Engine) begin(sync bool) {
 	f := &flight{through: e.now.commit, sync: sync, done: make(chan struct{})}
 	e.mu.Lock()
-	e.now.below, e.now.top = e.now.top, newLayer()
+	e.now.below, e.now.top = e.now.top, newLayer(len(e.now.top.cells))
 	f.layer = e.now.below
 	e.mu.Unlock()
 	e.flight = f

@@ -12,8 +12,9 @@ import (
 // below it. There are no pointers in it, to whatever number of cells: the collector would follow them all, again and again.
 type layer struct {
 	index  table         // by tag of the key
+	cells  []ref         // their newest versions, in order of arrival: what is done to an engine below depends on no map's order
 	groups map[group]int // where in lists
-	lists  []list        // in order of arrival: what is done to an engine below does not depend on a map's order
+	lists  []list
 	arena  arena
 	bytes  int // as Batch.Size counts, of the newest versions: what writing the layer down takes
 }
@@ -41,10 +42,13 @@ func lastGroup(end []byte) group {
 	return groupOf(end)
 }
 
-// list has an entry of each key of a group, in order of arrival.
+// cell is where in a layer's cells one is.
+type cell uint32
+
+// list has the cells of a group, in order of arrival.
 type list struct {
 	group group
-	refs  []ref
+	cells []cell
 }
 
 // version is what one commit made of a cell.
@@ -61,7 +65,8 @@ func (v *version) nothing() bool { return v.deleted && v.fresh }
 // newest is beyond the number of any commit.
 const newest = math.MaxUint64
 
-func newLayer() *layer { return &layer{index: newTable(), groups: make(map[group]int)} }
+// newLayer returns one that so many cells fit into before its table grows.
+func newLayer(cells int) *layer { return &layer{index: newTable(cells), groups: make(map[group]int)} }
 
 // find returns the entry that the commits up to number made of key, 0 if they say nothing.
 func (l *layer) find(t tag, key []byte, number uint64) ref {
@@ -93,15 +98,15 @@ func (l *layer) get(t tag, key []byte, number uint64) (version, bool) {
 }
 
 // put takes in a version, which it copies. Views were opened up to commit seen: what they cannot see is not kept. Whether a
-// cell is fresh its first version says.
-func (l *layer) put(t tag, key []byte, v version, seen uint64) {
+// cell is fresh its first version says, or absent: nothing below the layer is known to have it.
+func (l *layer) put(t tag, key []byte, v version, seen uint64, absent bool) {
 	slot := l.index.slot(t)
 	head := slot.entry
 	was := l.behind(head, key, newest)
-	next := head
+	next, at := head, cell(len(l.cells))
 	if was != 0 {
 		old := l.arena.at(was)
-		v.fresh = old.fresh()
+		at, v.fresh = old.cell(), old.fresh()
 		if prior := old.version(); !prior.nothing() {
 			l.bytes -= cost(key, len(prior.value))
 		}
@@ -109,43 +114,44 @@ func (l *layer) put(t tag, key []byte, v version, seen uint64) {
 			next = old.next()
 		}
 	}
-	r := l.arena.add(next, t, key, v)
+	v.fresh = v.fresh || absent
+	r := l.arena.add(next, t, at, key, v)
 	slot.entry = r
 	if !v.nothing() {
 		l.bytes += cost(key, len(v.value))
 	}
-	if was == 0 {
-		l.enlist(groupOf(key), r)
+	if was != 0 {
+		l.cells[at] = r
+		return
 	}
+	l.cells = append(l.cells, r)
+	l.enlist(groupOf(key), at)
 }
 
-// enlist adds the entry of a key that is new here to its group.
-func (l *layer) enlist(g group, r ref) {
+// enlist adds a cell that is new here to its group.
+func (l *layer) enlist(g group, c cell) {
 	at, known := l.groups[g]
 	if !known {
 		at = len(l.lists)
 		l.groups[g] = at
 		if at < cap(l.lists) {
 			l.lists = l.lists[:at+1] // with the memory of an earlier use
-			l.lists[at] = list{g, l.lists[at].refs[:0]}
+			l.lists[at] = list{g, l.lists[at].cells[:0]}
 		} else {
 			l.lists = append(l.lists, list{group: g})
 		}
 	}
-	l.lists[at].refs = append(l.lists[at].refs, r)
+	l.lists[at].cells = append(l.lists[at].cells, c)
 }
 
 // cost is as storage.Batch.Size counts.
 func cost(key []byte, value int) int { return len(key) + value + storage.WriteOverhead }
 
-// each calls fn for the newest version of every cell, until it fails. Their order follows from what was put.
+// each calls fn for the newest version of every cell, in order of arrival, until it fails.
 func (l *layer) each(fn func(e entry) error) error {
-	for i := range l.lists {
-		for _, r := range l.lists[i].refs {
-			e := l.arena.at(r)
-			if err := fn(l.arena.at(l.find(e.tag(), e.key(), newest))); err != nil {
-				return err
-			}
+	for _, r := range l.cells {
+		if err := fn(l.arena.at(r)); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -162,24 +168,24 @@ func (l *layer) collect(hits []entry, start, end []byte, number uint64) []entry 
 		if !known {
 			return hits
 		}
-		return l.collectList(hits, l.lists[at].refs, start, end, number)
+		return l.collectList(hits, l.lists[at].cells, start, end, number)
 	}
 	for i := range l.lists {
 		if g := l.lists[i].group; g >= from && g <= to {
-			hits = l.collectList(hits, l.lists[i].refs, start, end, number)
+			hits = l.collectList(hits, l.lists[i].cells, start, end, number)
 		}
 	}
 	return hits
 }
 
-func (l *layer) collectList(hits []entry, refs []ref, start, end []byte, number uint64) []entry {
-	for _, r := range refs {
-		e := l.arena.at(r)
-		key := e.key()
+func (l *layer) collectList(hits []entry, cells []cell, start, end []byte, number uint64) []entry {
+	for _, c := range cells {
+		r := l.cells[c]
+		key := l.arena.at(r).key()
 		if bytes.Compare(key, start) < 0 || end != nil && bytes.Compare(key, end) >= 0 {
 			continue
 		}
-		if r := l.find(e.tag(), key, number); r != 0 {
+		if r = l.behind(r, key, number); r != 0 {
 			hits = append(hits, l.arena.at(r))
 		}
 	}
@@ -212,14 +218,18 @@ func (l *layer) writeTo(under storage.Engine) error {
 	return b.Commit()
 }
 
-// clear empties a small layer for another use. What was read from it stays as it is.
-func (l *layer) clear() {
+// clear empties a small layer for another use. What was read from it stays as it is if the arena is lent.
+func (l *layer) clear(lent bool) {
 	const small = 4096
 	if len(l.index.slots) > small {
-		*l = *newLayer()
+		*l = *newLayer(0)
 		return
 	}
 	l.index.clear()
 	clear(l.groups)
-	l.lists, l.arena, l.bytes = l.lists[:0], arena{}, 0
+	l.cells, l.lists, l.bytes = l.cells[:0], l.lists[:0], 0
+	if lent {
+		l.arena = arena{}
+	}
+	l.arena.clear()
 }

@@ -25,9 +25,18 @@ const (
 	minShift = tagBits - 6
 )
 
-func newTable() table {
-	return table{slots: make([]slot, minSlots), shift: minShift}
+// newTable returns one that so many tags fit into before it grows.
+func newTable(tags int) table {
+	t := table{shift: minShift}
+	for t.most() <= tags {
+		t.shift--
+	}
+	t.slots = make([]slot, 1<<(tagBits-t.shift))
+	return t
 }
+
+// most is how many slots may be in use: further ones would be far from their place.
+func (t *table) most() int { return 1 << (tagBits - t.shift) / 8 * 5 }
 
 // get returns the newest entry with the tag, 0 if there is none.
 func (t *table) get(of tag) ref { return t.slots[t.find(of)].entry }
@@ -43,7 +52,7 @@ func (t *table) find(of tag) int {
 
 // slot returns the tag's slot; the caller gives it an entry if it is free. It is valid until the next call.
 func (t *table) slot(of tag) *slot {
-	if t.used >= len(t.slots)/8*5 {
+	if t.used >= t.most() {
 		t.grow()
 	}
 	s := &t.slots[t.find(of)]

@@ -8,7 +8,7 @@ import (
 // TestTable compares it with a map over many tags, some of which begin at one place.
 func TestTable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	table, want := newTable(), make(map[tag]ref)
+	table, want := newTable(0), make(map[tag]ref)
 	tags := make([]tag, 5000)
 	for i := range tags {
 		tags[i] = tag(rng.Uint32())

@@ -149,6 +149,34 @@ func TestLeavesNoTrace(t *testing.T) {
 	}
 }
 
+// TestOwnWritesStay: what a batch has handed out of its own writes is not overwritten by the next one, which uses its memory
+// again otherwise.
+func TestOwnWritesStay(t *testing.T) {
+	e := writeback.New(memdb.New())
+	defer e.Close()
+	for _, read := range []func(b storage.Batch) ([]byte, error){
+		func(b storage.Batch) ([]byte, error) { return b.Get([]byte("ka")) },
+		func(b storage.Batch) (seen []byte, err error) {
+			err = b.Scan([]byte("ka"), []byte("kb"), false, func(_, value []byte) (bool, error) {
+				seen = value
+				return true, nil
+			})
+			return seen, err
+		},
+	} {
+		b := e.Batch()
+		err := b.Set([]byte("ka"), []byte("first"))
+		value, err2 := read(b)
+		if err := errors.Join(err, err2, b.Commit()); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, e, "ka", "other")
+		if string(value) != "first" {
+			t.Errorf("what was read is %q now", value)
+		}
+	}
+}
+
 // TestStartSync: it says true once what was committed before is durable, whatever is committed meanwhile.
 func TestStartSync(t *testing.T) {
 	disk := memdb.NewDisk()
