@@ -1,8 +1,8 @@
 package txn
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base32"
 	"encoding/binary"
 	"fmt"
@@ -15,18 +15,23 @@ import (
 // by the check bytes, in lower-case base32: letters and digits only, so that it needs no escaping anywhere.
 const (
 	checkBytes = 8
-	maxIDChars = 56 // base32 of the longest varints and the check
+	maxIDBytes = binary.MaxVarintLen32 + binary.MaxVarintLen32 + binary.MaxVarintLen64 + binary.MaxVarintLen16 + checkBytes
+	maxIDChars = (8*maxIDBytes + 4) / 5
 )
+
+//nolint:gochecknoglobals // a constant in all but name: making it took a third of making an id
+var idEncoding = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
 // FormatID makes the id that clients see. Its check is keyed with the cluster's id: an invented id, or one of another
 // cluster, is found out without asking a group.
 func FormatID(t storage.TxnID, home storage.PartitionID, clusterID string) string {
-	b := make([]byte, 0, 40)
+	b := make([]byte, 0, maxIDBytes)
 	b = binary.AppendUvarint(b, uint64(t.Node))
 	b = binary.AppendUvarint(b, uint64(t.Incarnation))
 	b = binary.AppendUvarint(b, t.Seq)
 	b = binary.AppendUvarint(b, uint64(home))
-	return idEncoding().EncodeToString(appendCheck(b, b, clusterID))
+	check := checkOf(b, clusterID)
+	return string(idEncoding.AppendEncode(make([]byte, 0, maxIDChars), append(b, check[:]...)))
 }
 
 // ParseID takes apart what FormatID made for the same cluster. Anything else is ErrNotFound: an id that was never given.
@@ -42,12 +47,12 @@ func parseID(s, clusterID string) (t storage.TxnID, home storage.PartitionID, ok
 	if len(s) > maxIDChars {
 		return t, 0, false
 	}
-	b, err := idEncoding().DecodeString(s)
-	if err != nil || len(b) <= checkBytes || idEncoding().EncodeToString(b) != s { // spare bits must be zero
+	b, err := idEncoding.DecodeString(s)
+	if err != nil || len(b) <= checkBytes || idEncoding.EncodeToString(b) != s { // spare bits must be zero
 		return t, 0, false
 	}
 	body, check := b[:len(b)-checkBytes], b[len(b)-checkBytes:]
-	if !hmac.Equal(check, appendCheck(nil, body, clusterID)) { // constant time
+	if right := checkOf(body, clusterID); subtle.ConstantTimeCompare(check, right[:]) == 0 {
 		return t, 0, false
 	}
 	d := decoder{b: body}
@@ -58,12 +63,27 @@ func parseID(s, clusterID string) (t storage.TxnID, home storage.PartitionID, ok
 	return t, home, d.finish() == nil
 }
 
-func appendCheck(dst, body []byte, clusterID string) []byte {
-	mac := hmac.New(sha256.New, []byte(clusterID))
-	mac.Write(body)
-	return append(dst, mac.Sum(nil)[:checkBytes]...)
+// checkOf is the first bytes of HMAC-SHA256 (RFC 2104) over body, keyed with the cluster's id. crypto/hmac says the same
+// in twice the time and eight allocations, which were 1 % of a transaction.
+func checkOf(body []byte, clusterID string) (check [checkBytes]byte) {
+	var key [sha256.BlockSize]byte
+	if len(clusterID) <= len(key) {
+		copy(key[:], clusterID)
+	} else {
+		long := sha256.Sum256([]byte(clusterID))
+		copy(key[:], long[:])
+	}
+	inner := sha256.Sum256(append(padded(&key, 0x36), body...))
+	outer := sha256.Sum256(append(padded(&key, 0x5c), inner[:]...))
+	copy(check[:], outer[:])
+	return check
 }
 
-func idEncoding() *base32.Encoding {
-	return base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
+// padded is the key's block with pad, and room for what is hashed behind it.
+func padded(key *[sha256.BlockSize]byte, pad byte) []byte {
+	block := make([]byte, len(key), len(key)+max(maxIDBytes, sha256.Size))
+	for i, k := range key {
+		block[i] = k ^ pad
+	}
+	return block
 }

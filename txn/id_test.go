@@ -1,6 +1,10 @@
 package txn_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -53,6 +57,24 @@ func TestIDIsStable(t *testing.T) {
 	if got := txn.FormatID(id, 7, "b2f0e8a6-4a6f-4d0e-9c39-0f5f7e1d2c3b"); got != want {
 		t.Errorf("the id is %q, was %q", got, want)
 	}
+}
+
+// TestIDIsKeyed holds that the check is what crypto/hmac makes of it, also with a cluster's id that is longer than a block.
+func TestIDIsKeyed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		id, home := anyTxnID(t), storage.PartitionID(rapid.Uint16().Draw(t, "home"))
+		cluster := rapid.StringN(0, 200, -1).Draw(t, "cluster")
+		var body []byte
+		for _, part := range []uint64{uint64(id.Node), uint64(id.Incarnation), id.Seq, uint64(home)} {
+			body = binary.AppendUvarint(body, part)
+		}
+		mac := hmac.New(sha256.New, []byte(cluster))
+		mac.Write(body)
+		want := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(append(body, mac.Sum(nil)[:8]...))
+		if got := txn.FormatID(id, home, cluster); got != strings.ToLower(want) {
+			t.Fatalf("the id is %q, not %q", got, want)
+		}
+	})
 }
 
 func TestNoIDs(t *testing.T) {
