@@ -25,6 +25,13 @@ type entryBox struct {
 	index uint64
 }
 
+// appendBox is a message that has entries, with room for one: most bring one.
+type appendBox struct {
+	messageBox
+	only entryBox
+	list [1]*raftpb.Entry
+}
+
 // snapshotBox is a snapshot together with what its pointers point at.
 type snapshotBox struct {
 	s         raftpb.Snapshot
@@ -36,7 +43,8 @@ type snapshotBox struct {
 }
 
 // DecodeRaft decodes what AppendRaft wrote; b must hold exactly that. The message's bytes (the data of its entries,
-// context, snapshot data) alias b, and its entries share one allocation: keeping one of them keeps all.
+// context, snapshot data) alias b, and its entries share one allocation: keeping one of them keeps all, an only one the
+// message.
 // The error is ErrMalformed.
 func DecodeRaft(b []byte) (group uint16, m *raftpb.Message, err error) {
 	c := cursor{rest: b}
@@ -49,12 +57,24 @@ func DecodeRaft(b []byte) (group uint16, m *raftpb.Message, err error) {
 }
 
 func decodeMessage(c *cursor) *messageBox {
-	box := &messageBox{}
-	m := &box.m
 	mask := c.u16()
+	if mask&hasEntries != 0 {
+		box := &appendBox{}
+		decodeFields(c, mask, &box.messageBox)
+		box.m.Entries = decodeEntries(c, box)
+		return &box.messageBox
+	}
+	box := &messageBox{}
+	decodeFields(c, mask, box)
+	return box
+}
+
+// decodeFields reads all of a message but its entries, which stand last.
+func decodeFields(c *cursor, mask uint16, box *messageBox) {
+	m := &box.m
 	if mask&^messageMask != 0 {
 		c.fail()
-		return box
+		return
 	}
 	if mask&hasType != 0 {
 		box.typ = raftpb.MessageType(c.u8())
@@ -75,13 +95,9 @@ func decodeMessage(c *cursor) *messageBox {
 	if mask&hasSnapshot != 0 {
 		m.Snapshot = decodeSnapshot(c)
 	}
-	if mask&hasEntries != 0 {
-		m.Entries = decodeEntries(c)
-	}
 	if box.typ > maxMessageType {
 		c.fail()
 	}
-	return box
 }
 
 // set reads a number into place if it is present, and returns where it lies, else nil.
@@ -105,11 +121,16 @@ func (c *cursor) flag(present, value bool, place *bool) *bool {
 	return place
 }
 
-func decodeEntries(c *cursor) []*raftpb.Entry {
+func decodeEntries(c *cursor, message *appendBox) []*raftpb.Entry {
 	n := c.count(1)
-	if n == 0 { // an empty list has another encoding: its bit is not set
+	switch n {
+	case 0: // an empty list has another encoding: its bit is not set
 		c.fail()
 		return nil
+	case 1:
+		decodeEntry(c, &message.only)
+		message.list[0] = &message.only.e
+		return message.list[:]
 	}
 	boxes := make([]entryBox, n)
 	entries := make([]*raftpb.Entry, n)
