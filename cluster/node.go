@@ -52,7 +52,8 @@ type Node struct {
 	gossip   *gossip.Gossip
 	loop     *loop
 	spools   *spools
-	requests sync.Pool
+	requests sync.Pool // of *request
+	tolds    sync.Pool // of *told
 	life     life
 	wishes   atomic.Uint64 // counts the locks that were asked for through this node
 	parked   atomic.Int64  // requests that wait here, or may have to, for locks
@@ -86,7 +87,7 @@ func Start(cfg Config) (*Node, error) {
 		life: newLife(), scrubber: newScrubber(), compactions: make(chan chan struct{}), changed: make(chan struct{}, 1), member: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
-	n.requests.New = newRequest
+	n.requests.New, n.tolds.New = newRequest, newTold
 	n.loop = newLoop(cfg.Tick, n.begun)
 	n.hub = watch.New(watch.Config{Cluster: watched{n}, MaxWatchers: cfg.MaxWatchers, Logger: cfg.Logger})
 	if err := n.start(); err != nil {

@@ -97,18 +97,46 @@ func (n *Node) begin(ctx context.Context, r *request) error {
 // waitUntil is how long, on the loop's clock, an op may wait for locks whose asker waits so long.
 func (n *Node) waitUntil(within time.Duration) time.Duration { return n.loop.now() + within*7/8 }
 
+// told is a write that nobody waits for: who asked is told of its end.
+type told struct {
+	worker.Op
+	n    *Node
+	done func(storage.Result, error)
+}
+
+func newTold() any {
+	t := &told{}
+	t.Op.Done = func(*worker.Op) { t.end() }
+	return t
+}
+
+// end is called by the worker, which has no more use for the op.
+func (t *told) end() {
+	n, done, res, err := t.n, t.done, t.Op.Result, t.Op.Err
+	n.loop.settle(&t.Op)
+	n.forget(t)
+	done(res, err)
+}
+
+func (n *Node) forget(t *told) {
+	*t = told{Op: worker.Op{Done: t.Op.Done}}
+	n.tolds.Put(t)
+}
+
 // submitWrite hands a command to the worker and does not wait: done is told of the end on the worker's goroutine. On an
 // error it is not.
 func (n *Node) submitWrite(p ring.PartitionID, cmd []byte, within time.Duration, done func(storage.Result, error)) error {
-	op := &worker.Op{Group: p, Kind: worker.Write, Data: cmd}
+	t, _ := n.tolds.Get().(*told)
+	t.n, t.done = n, done
+	t.Op.Group, t.Op.Kind, t.Op.Data = p, worker.Write, cmd
 	if within > 0 {
-		op.Deadline = n.waitUntil(within)
+		t.Op.Deadline = n.waitUntil(within)
 	}
-	op.Done = func(op *worker.Op) {
-		n.loop.settle(op)
-		done(op.Result, op.Err)
+	err := n.loop.submit(&t.Op)
+	if err != nil {
+		n.forget(t)
 	}
-	return n.loop.submit(op)
+	return err
 }
 
 func (n *Node) release(r *request) {

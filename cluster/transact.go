@@ -50,40 +50,41 @@ func (n *Node) transactAt(ctx context.Context, to ring.NodeID, p ring.PartitionI
 }
 
 // BeginTransact is the first attempt of Transact, without waiting: done is told once how it ended, on a goroutine that it
-// must not hold up. cmd belongs to the node from then on. After an error Transact may have more luck; it means that the
-// command certainly had no effect only where it is ErrUnavailable.
-func (n *Node) BeginTransact(ctx context.Context, p ring.PartitionID, cmd []byte, done func(storage.Result, error)) {
-	to := n.pick(p, false, 0)
-	end := func(res storage.Result, err error) {
-		if err != nil {
-			n.again(p, to, intent{read: true}, err) // it learns
-			if harmless(err) {
-				err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-			}
-		}
-		done(res, err)
-	}
+// must not hold up. It is given up at until, or a moment later. cmd belongs to the node from then on. Errors are those of
+// Transact, which may have more luck.
+func (n *Node) BeginTransact(p ring.PartitionID, cmd []byte, until time.Time, done func(storage.Result, error)) {
+	to, within := n.pick(p, false, 0), time.Until(until)
 	switch {
-	case ctx.Err() != nil:
-		end(storage.Result{}, replica.ErrDropped)
+	case within <= 0:
+		done(storage.Result{}, n.tried(p, to, replica.ErrDropped))
 	case to == 0:
-		end(storage.Result{}, ErrNotMember)
+		done(storage.Result{}, n.tried(p, to, ErrNotMember))
 	case to == n.self():
-		within := time.Duration(0)
-		if at, ok := ctx.Deadline(); ok {
-			within = max(time.Until(at), 1) // 0: no end is known
-		}
-		n.beginHere(p, cmd, within, end)
+		n.beginHere(p, cmd, within, func(res storage.Result, err error) { done(res, n.tried(p, to, err)) })
 	default:
 		body := append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(cmd)), uint16(p)), cmd...)
-		n.peers.Go(ctx, to, methodTransact, body, func(resp []byte, err error) {
+		n.peers.Go(to, methodTransact, until, body, func(resp []byte, err error) {
+			var res storage.Result
 			if err != nil {
-				end(storage.Result{}, decodeError(p, err))
-				return
+				err = decodeError(p, err)
+			} else {
+				res, err = storage.DecodeResult(resp)
 			}
-			end(storage.DecodeResult(resp))
+			done(res, n.tried(p, to, err))
 		})
 	}
+}
+
+// tried learns from a first attempt, and says what its error means.
+func (n *Node) tried(p ring.PartitionID, to ring.NodeID, err error) error {
+	if err == nil {
+		return nil
+	}
+	n.again(p, to, intent{read: true}, err)
+	if harmless(err) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return fmt.Errorf("%w: %v", ErrUnknownOutcome, err) // %v: its kind would mislead
 }
 
 // beginHere is transactHere without waiting, for whoever waits as long as within.

@@ -93,9 +93,9 @@ func TestReadKeysAndStates(t *testing.T) {
 }
 
 // begin waits for the end of a first attempt.
-func begin(ctx context.Context, n *cluster.Node, p ring.PartitionID, cmd []byte) (res storage.Result, err error) {
+func begin(n *cluster.Node, p ring.PartitionID, cmd []byte, within time.Duration) (res storage.Result, err error) {
 	ended := make(chan struct{})
-	n.BeginTransact(ctx, p, cmd, func(r storage.Result, e error) {
+	n.BeginTransact(p, cmd, time.Now().Add(within), func(r storage.Result, e error) {
 		res, err = r, e
 		close(ended)
 	})
@@ -111,15 +111,14 @@ func TestBeginTransact(t *testing.T) {
 			Kind: storage.KindAbort, Txn: &storage.TxnCommand{ID: storage.TxnID{Node: 1, Incarnation: 1, Seq: seq}, Attempt: 1, Final: true},
 		})
 	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
+	const within = time.Minute
 	for i, n := range nodes {
 		for p := range ring.PartitionID(n.Ring().Partitions()) {
 			cmd := abort(uint64(i + 1))
 			var res storage.Result
 			err := cluster.ErrUnavailable
 			for errors.Is(err, cluster.ErrUnavailable) { // who leads may not have come round yet
-				res, err = begin(t.Context(), n, p, slices.Clone(cmd))
+				res, err = begin(n, p, slices.Clone(cmd), within)
 			}
 			if err != nil || res.Txn == nil || res.Txn.Kind != storage.ReplyAck || !res.Txn.Sealed {
 				t.Fatalf("node %d, partition %d: %+v, %v", i+1, p, res.Txn, err)
@@ -127,10 +126,10 @@ func TestBeginTransact(t *testing.T) {
 		}
 		put := storage.AppendCommand(nil, &storage.Command{Kind: storage.KindPut, Key: []byte("k"), Value: []byte("w")})
 		for p := range ring.PartitionID(n.Ring().Partitions()) {
-			if _, err := begin(t.Context(), n, p, slices.Clone(put)); err == nil {
+			if _, err := begin(n, p, slices.Clone(put), within); err == nil {
 				t.Errorf("node %d, partition %d: a put was taken for a transaction", i+1, p)
 			}
-			if _, err := begin(ended, n, p, abort(9)); !errors.Is(err, cluster.ErrUnavailable) {
+			if _, err := begin(n, p, abort(9), 0); !errors.Is(err, cluster.ErrUnavailable) {
 				t.Errorf("node %d, partition %d: what was never sent: %v", i+1, p, err)
 			}
 		}

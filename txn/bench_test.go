@@ -51,7 +51,7 @@ func walk(b *testing.B, rg *ring.Ring, r *txn.Request) {
 			case storage.KindSingle:
 				reply.Kind, reply.Decision, reply.Vote = storage.ReplyCommitted, storage.DecideThen, &storage.Vote{}
 			}
-			next = append(next, c.Step(now, txn.Reply{From: s.To, Ref: s.Ref, Reply: reply}).Send...)
+			next = append(next, c.Step(now, &txn.Reply{From: s.To, Ref: s.Ref, Reply: reply}).Send...)
 		}
 		sends = next
 	}

@@ -119,8 +119,8 @@ func (c *Coordinator) Step(now time.Time, ev Event) *Effects {
 	switch ev := ev.(type) {
 	case Start:
 		c.start()
-	case Reply:
-		c.reply(&ev)
+	case *Reply:
+		c.reply(ev)
 	case Failed:
 		c.failed(&ev)
 	case Cancel:

@@ -13,7 +13,7 @@ type Event interface{ event() }
 // Start begins. It is the first event, once.
 type Start struct{}
 
-// Reply is a group's answer to a command of Effects.Send, read from applied state.
+// Reply is a group's answer to a command of Effects.Send, read from applied state. A machine does not keep it.
 type Reply struct {
 	From  storage.PartitionID
 	Ref   Ref // of the Send that it answers
@@ -40,7 +40,7 @@ type Recovered struct {
 }
 
 func (Start) event()     {}
-func (Reply) event()     {}
+func (*Reply) event()    {}
 func (Failed) event()    {}
 func (Tick) event()      {}
 func (Cancel) event()    {}

@@ -129,7 +129,7 @@ func (w *world) timesOut(c *command) bool {
 		reason = storage.TooLarge
 	}
 	no := &storage.TxnReply{Kind: storage.ReplyNo, Attempt: core.Attempt(), Reason: reason}
-	w.step(c.from, txn.Reply{From: c.send.To, Ref: c.send.Ref, Reply: no})
+	w.step(c.from, &txn.Reply{From: c.send.To, Ref: c.send.Ref, Reply: no})
 	return true
 }
 

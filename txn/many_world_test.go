@@ -287,10 +287,10 @@ func (w *world) answer(i int) {
 		a.reply.Reply = &bent
 		a.to.bend(&a.reply)
 	}
-	w.step(a.to, a.reply)
+	w.step(a.to, &a.reply)
 	if _, ok := a.to.core.(*txn.Coordinator); ok && w.faults.has(firstPreCommit) && a.reply.Reply.Kind == storage.ReplyAccepted {
 		for _, g := range w.groups {
-			w.step(a.to, txn.Reply{From: g.id, Ref: a.reply.Ref, Reply: a.reply.Reply})
+			w.step(a.to, &txn.Reply{From: g.id, Ref: a.reply.Ref, Reply: a.reply.Reply})
 		}
 	}
 }

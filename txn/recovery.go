@@ -107,8 +107,8 @@ func (r *Recovery) Step(now time.Time, ev Event) *Effects {
 			r.phase = RecoveryAsking
 			r.votesIn()
 		}
-	case Reply:
-		r.reply(&ev)
+	case *Reply:
+		r.reply(ev)
 	case Failed:
 		if i := r.roster.find(ev.From); i >= 0 {
 			r.roster.groups[i].failed(ev.Ref, now)

@@ -36,7 +36,7 @@ func TestRunning(t *testing.T) {
 	expect("after the deadline", now.Add(time.Second), false)
 	for _, s := range sends {
 		yes := &storage.TxnReply{Kind: storage.ReplyYes, Attempt: 1, Vote: &storage.Vote{}}
-		c.Step(now, txn.Reply{From: s.To, Ref: s.Ref, Reply: yes})
+		c.Step(now, &txn.Reply{From: s.To, Ref: s.Ref, Reply: yes})
 	}
 	expect("committing", now, false)
 }

@@ -266,7 +266,7 @@ func (s *script) event(verb string, a args) (txn.Event, error) {
 		return txn.Failed{From: from, Ref: ref, NotSent: a.has("not-sent")}, nil
 	}
 	r, err := s.reply(verb, from, a)
-	return txn.Reply{From: from, Ref: ref, Reply: r}, err
+	return &txn.Reply{From: from, Ref: ref, Reply: r}, err
 }
 
 func (s *script) lastRef(p storage.PartitionID, back int) txn.Ref {

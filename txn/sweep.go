@@ -49,8 +49,8 @@ func (s *Sweep) Step(now time.Time, ev Event) *Effects {
 	switch ev := ev.(type) {
 	case Start:
 		s.started = true
-	case Reply:
-		s.reply(&ev)
+	case *Reply:
+		s.reply(ev)
 	case Failed:
 		if i := s.roster.find(ev.From); i >= 0 {
 			s.roster.groups[i].failed(ev.Ref, now)

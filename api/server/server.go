@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/ringkv/ringkv/cluster/deadline"
 )
 
 // Server answers the HTTP API of one node from a Store. New makes it; ServeHTTP alone is enough for tests, Serve and
@@ -28,6 +30,8 @@ type Server struct {
 	watching context.Context // of every watch; ends when Shutdown begins: they would never end by themselves
 	unwatch  context.CancelFunc
 	conns    sync.WaitGroup // one for each connection's goroutine
+
+	deadlines *deadline.Lender // of transactions
 }
 
 // fixedHeaders are header values that never change, so that no request has to allocate them. Nobody may change them.
@@ -54,6 +58,7 @@ func New(cfg Config, store Store, options ...Option) (*Server, error) {
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.watching, s.unwatch = context.WithCancel(s.life)
+	s.deadlines = deadline.NewLender(s.life)
 	s.metrics = newMetrics(store)
 	if s.txns != nil {
 		s.metrics.registry.MustRegister(countsCollectors(s.txns)...)

@@ -45,10 +45,10 @@ func (s *Server) transact(c echo.Context) error {
 		return err
 	}
 	// A client that hangs up does not abort: it may have sent the request for its effect.
-	ctx, cancel := context.WithTimeout(s.life, req.Timeout+answerGrace)
-	defer cancel()
-	s.allowAnswer(c, req.Timeout+answerGrace)
 	started := time.Now()
+	ctx, done := s.deadlines.Until(started.Add(req.Timeout + answerGrace))
+	defer done()
+	s.allowAnswer(c, req.Timeout+answerGrace)
 	out, err := s.txns.Transact(ctx, req)
 	if err == nil && out.Decision == storage.DecideNothing {
 		err = txnFailed(out)

@@ -115,7 +115,7 @@ func (t *task) answered(c txn.Send, rep *storage.TxnReply) {
 	}
 	n.w.txns.heard(rep)
 	n.w.probe(n, Point{Actor: Coordinator, Kind: c.Kind, Group: c.To, Step: StepReply})
-	t.step(txn.Reply{From: c.To, Ref: c.Ref, Reply: rep})
+	t.step(&txn.Reply{From: c.To, Ref: c.Ref, Reply: rep})
 	n.w.probe(n, Point{Actor: Coordinator, Kind: c.Kind, Group: c.To, Step: StepReply, After: true})
 }
 

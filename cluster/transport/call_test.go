@@ -112,17 +112,18 @@ func TestDeadlineTravels(t *testing.T) {
 	})
 }
 
-// Who is told of a call's end is told once: of its context's, of the node's, or that it was not made at all.
+const pingInterval = 700 * time.Millisecond // default of Config.PingInterval
+
+// Who is told of a call's end is told once: of its deadline's, of the node's, or that it was not made at all.
 func TestToldOnce(t *testing.T) {
 	for name, c := range map[string]struct {
-		end    func(a, b *node, cancel func())
+		end    func(a, b *node)
 		want   error
 		unsent bool
 	}{
-		"deadline":       {func(_, _ *node, _ func()) { time.Sleep(time.Second) }, context.DeadlineExceeded, false},
-		"given up":       {func(_, _ *node, cancel func()) { cancel() }, context.Canceled, false},
-		"callee closes":  {func(_, b *node, _ func()) { _ = b.Close() }, transport.ErrConnLost, false},
-		"caller closes":  {func(a, _ *node, _ func()) { _ = a.Close() }, transport.ErrConnLost, false},
+		"deadline":       {func(_, _ *node) { time.Sleep(time.Second + pingInterval) }, context.DeadlineExceeded, false},
+		"callee closes":  {func(_, b *node) { _ = b.Close() }, transport.ErrConnLost, false},
+		"caller closes":  {func(a, _ *node) { _ = a.Close() }, transport.ErrConnLost, false},
 		"closed before":  {nil, transport.ErrClosed, true},
 		"expired before": {nil, transport.ErrExpired, true},
 	} {
@@ -137,22 +138,21 @@ func TestToldOnce(t *testing.T) {
 					}
 				})
 				synctest.Wait()
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				defer cancel()
+				until := time.Now().Add(time.Second)
 				switch c.want {
 				case transport.ErrClosed:
 					_ = a.Close()
 				case transport.ErrExpired:
-					cancel()
+					until = time.Now()
 				}
 				ends := make(chan error, 2)
-				a.Go(ctx, 2, 1, nil, func(_ []byte, err error) { ends <- err })
+				a.Go(2, 1, until, nil, func(_ []byte, err error) { ends <- err })
 				synctest.Wait()
 				if c.end != nil {
 					if len(ends) != 0 || within != time.Second {
 						t.Fatalf("told %d times, within %v", len(ends), within)
 					}
-					c.end(a, b, cancel)
+					c.end(a, b)
 					synctest.Wait()
 					late(transport.StatusOK, nil)
 					synctest.Wait()

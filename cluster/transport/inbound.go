@@ -176,18 +176,14 @@ func (in *inbound) request(body []byte) error {
 		return nil
 	}
 	n.requests.Add(1)
-	if in.begun(&req) {
-		return nil
+	if !in.begun(req) {
+		in.handlers.Go(func() { in.handle(req) })
 	}
-	in.handlers.Go(func() {
-		defer n.handling.Add(-1)
-		in.handle(req)
-	})
 	return nil
 }
 
 // begun offers the request to Config.Begin.
-func (in *inbound) begun(req *wire.Request) bool {
+func (in *inbound) begun(req wire.Request) bool {
 	begin, id := in.t.cfg.Begin, req.ID
 	return begin != nil && begin(in.from, req.Method, req.Timeout, req.Body, func(status uint8, body []byte) {
 		in.t.counters.handling.Add(-1)
@@ -196,6 +192,7 @@ func (in *inbound) begun(req *wire.Request) bool {
 }
 
 func (in *inbound) handle(req wire.Request) {
+	defer in.t.counters.handling.Add(-1)
 	ctx := in.ctx
 	if req.Timeout > 0 {
 		var done context.CancelFunc

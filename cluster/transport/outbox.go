@@ -3,6 +3,7 @@ package transport
 import (
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,7 +102,7 @@ func (o *outbox) tail(size int) *[]byte {
 	if n := len(o.queue); n > 0 && len(o.queue[n-1])+size <= o.frameBytes {
 		return &o.queue[n-1]
 	}
-	o.queue = append(o.queue, wire.BeginFrame(o.spare))
+	o.queue = append(o.queue, wire.BeginFrame(o.spare)) // in the room of frames taken before
 	o.spare = nil
 	return &o.queue[len(o.queue)-1]
 }
@@ -151,8 +152,7 @@ func (o *outbox) take() (urgent, frame []byte) {
 	}
 	if len(o.queue) > 0 {
 		frame = o.queue[0]
-		o.queue[0] = nil
-		o.queue = o.queue[1:]
+		o.queue = slices.Delete(o.queue, 0, 1)
 		o.bytes -= len(frame) - wire.FrameHeader
 		o.taken++
 	}
@@ -216,21 +216,25 @@ func (o *outbox) drain(conn net.Conn) error {
 }
 
 // write sends both frames, either of which may be nil, with one system call where the connection can.
-func (o *outbox) write(conn net.Conn, frames ...[]byte) error {
-	bufs := make(net.Buffers, 0, 2)
-	for _, f := range frames {
-		if f != nil {
-			wire.SealFrame(f)
-			bufs = append(bufs, f)
-		}
+func (o *outbox) write(conn net.Conn, urgent, frame []byte) error {
+	switch {
+	case urgent == nil:
+		return o.writeOne(conn, frame)
+	case frame == nil:
+		return o.writeOne(conn, urgent)
 	}
-	o.counters.framesSent.Add(uint64(len(bufs)))
-	if len(bufs) == 1 {
-		n, err := conn.Write(bufs[0])
-		o.counters.bytesSent.Add(uint64(n))
-		return err
-	}
-	n, err := bufs.WriteTo(conn)
+	wire.SealFrame(urgent)
+	wire.SealFrame(frame)
+	o.counters.framesSent.Add(2)
+	n, err := (&net.Buffers{urgent, frame}).WriteTo(conn)
+	o.counters.bytesSent.Add(uint64(n))
+	return err
+}
+
+func (o *outbox) writeOne(conn net.Conn, frame []byte) error {
+	wire.SealFrame(frame)
+	o.counters.framesSent.Add(1)
+	n, err := conn.Write(frame)
 	o.counters.bytesSent.Add(uint64(n))
 	return err
 }

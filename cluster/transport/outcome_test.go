@@ -28,7 +28,8 @@ func (n *node) wait(ctx context.Context, body []byte) ([]byte, error) { return n
 
 func (n *node) beTold(ctx context.Context, body []byte) ([]byte, error) {
 	told := make(chan outcome) // a second end would block for ever, which synctest finds out
-	n.Go(ctx, 2, 1, body, func(resp []byte, err error) { go func() { told <- outcome{resp, err} }() })
+	until, _ := ctx.Deadline()
+	n.Go(2, 1, until, body, func(resp []byte, err error) { go func() { told <- outcome{resp, err} }() })
 	o := <-told
 	return o.body, o.err
 }

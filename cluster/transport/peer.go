@@ -50,7 +50,7 @@ func newPeer(t *Transport, id ring.NodeID, addr string) *peer {
 }
 
 func (p *peer) newSession() *session {
-	return newSession(&p.t.cfg, &p.t.counters, &p.t.calls)
+	return newSession(p.id, &p.t.cfg, &p.t.counters, &p.t.calls)
 }
 
 // run connects and serves until the peer is cancelled.
@@ -111,7 +111,7 @@ func (p *peer) serve(s *session, conn *liveConn, r *bufio.Reader) error {
 	defer stop()
 	var writer sync.WaitGroup
 	writer.Go(func() {
-		if err := s.out.run(conn, p.t.cfg.PingInterval, alwaysPing); err != nil {
+		if err := s.out.run(conn, p.t.cfg.PingInterval, s.ping); err != nil {
 			_ = conn.Close()
 		}
 	})
@@ -121,9 +121,6 @@ func (p *peer) serve(s *session, conn *liveConn, r *bufio.Reader) error {
 	writer.Wait()
 	return err
 }
-
-// alwaysPing: the dialer pings whatever else it sends; the acceptor answers by showing that it hears.
-func alwaysPing() wire.Kind { return wire.KindPing }
 
 func (p *peer) readAnswers(s *session, r *bufio.Reader) error {
 	for {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringkv/ringkv/cluster/wire"
+	"github.com/ringkv/ringkv/ring"
 )
 
 // call is one request in flight. Whoever removes it from its session's map ends it, once, without holding a mutex.
@@ -17,25 +18,15 @@ type call struct {
 	resp  wire.Response
 	err   error
 
-	// Of a call that nobody waits for: who is told instead, and what ends its watch over the caller's context.
-	done func(wire.Response, error)
-	stop func() bool
-}
-
-// end hands the result over to the caller, who waits on ended or left a function.
-func (c *call) end(resp wire.Response, err error) {
-	if c.done != nil {
-		c.stop()
-		c.done(resp, err)
-		return
-	}
-	c.resp, c.err = resp, err
-	c.ended <- struct{}{}
+	// Of a call that nobody waits for: who is told instead, and when it is given up, zero if never.
+	done  func(resp []byte, err error)
+	until time.Time
 }
 
 // session is everything that ends when one dialed connection ends: what waits to be written and the calls in flight.
 // It may exist before its connection does (see peer).
 type session struct {
+	to       ring.NodeID
 	out      *outbox
 	maxCalls int
 	pool     *sync.Pool // of *call
@@ -46,8 +37,9 @@ type session struct {
 	dead  error  // why the session ended, nil while it lives
 }
 
-func newSession(c *Config, n *counters, pool *sync.Pool) *session {
+func newSession(to ring.NodeID, c *Config, n *counters, pool *sync.Pool) *session {
 	return &session{
+		to:       to,
 		out:      newOutbox(c, n),
 		maxCalls: c.MaxCalls,
 		pool:     pool,
@@ -57,34 +49,33 @@ func newSession(c *Config, n *counters, pool *sync.Pool) *session {
 
 // start queues a request. It returns the call to wait on, or an error that proves that nothing was sent.
 func (s *session) start(method uint8, timeout time.Duration, body []byte) (*call, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	c := s.pool.Get().(*call)
 	if err := s.queue(c, method, timeout, body); err != nil {
-		s.pool.Put(c)
+		s.release(c)
 		return nil, err
 	}
 	return c, nil
 }
 
-// startFor does the same, and has done told of the end instead: of ctx with ctx's error. An error is not told.
-func (s *session) startFor(ctx context.Context, method uint8, body []byte, done func(wire.Response, error)) error {
-	c := &call{done: done}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.queue(c, method, remaining(ctx), body); err != nil {
+// startFor does the same, and has done told of the end instead. An error is not told.
+func (s *session) startFor(method uint8, until time.Time, body []byte, done func([]byte, error)) error {
+	timeout := time.Duration(0)
+	if !until.IsZero() {
+		timeout = max(time.Until(until), 1)
+	}
+	c := s.pool.Get().(*call)
+	c.done, c.until = done, until
+	if err := s.queue(c, method, timeout, body); err != nil {
+		s.release(c)
 		return err
 	}
-	c.stop = context.AfterFunc(ctx, func() {
-		if s.remove(c.id) != nil {
-			done(wire.Response{}, ctx.Err())
-		}
-	})
 	return nil
 }
 
-// queue puts a call's request into the outbox. mu is held, so that no answer comes before the caller is ready for it.
+// queue puts a call's request into the outbox. Without an error the call may have ended when it returns.
 func (s *session) queue(c *call, method uint8, timeout time.Duration, body []byte) error {
+	s.mu.Lock() // until the call can be found: its answer must not come before
+	defer s.mu.Unlock()
 	if s.dead != nil {
 		return fmt.Errorf("%w: %w", ErrUnreachable, s.dead)
 	}
@@ -116,14 +107,50 @@ func (s *session) remove(id uint64) *call {
 // answer ends the call that resp is for. One that nobody waits for any more is dropped.
 func (s *session) answer(resp wire.Response) {
 	if c := s.remove(resp.ID); c != nil {
-		c.end(resp, nil)
+		s.finish(c, resp, nil)
 	}
+}
+
+// finish hands the result of a call over to its caller, who waits on ended or left a function.
+func (s *session) finish(c *call, resp wire.Response, err error) {
+	done := c.done
+	if done == nil {
+		c.resp, c.err = resp, err
+		c.ended <- struct{}{}
+		return
+	}
+	s.release(c)
+	done(s.result(resp, err))
+}
+
+// result is what the caller of a call that ended so is told.
+func (s *session) result(resp wire.Response, err error) ([]byte, error) {
+	if err != nil {
+		return nil, callError(s.to, err)
+	}
+	return resultOf(resp)
 }
 
 // release gives an ended call back for reuse.
 func (s *session) release(c *call) {
-	c.resp, c.err = wire.Response{}, nil
+	*c = call{ended: c.ended}
 	s.pool.Put(c)
+}
+
+// expire ends the calls that are to be given up by now and that nobody waits for.
+func (s *session) expire(now time.Time) {
+	var over []*call
+	s.mu.Lock()
+	for id, c := range s.calls {
+		if !c.until.IsZero() && !now.Before(c.until) {
+			delete(s.calls, id)
+			over = append(over, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range over {
+		s.finish(c, wire.Response{}, context.DeadlineExceeded)
+	}
 }
 
 // end closes the session for reason. Calls whose frame the writer had taken end with ErrConnLost, the others with
@@ -134,9 +161,9 @@ func (s *session) end(reason error) {
 	unsent := fmt.Errorf("%w: %w", ErrUnreachable, reason)
 	for _, c := range calls {
 		if c.frame <= taken {
-			c.end(wire.Response{}, lost)
+			s.finish(c, wire.Response{}, lost)
 		} else {
-			c.end(wire.Response{}, unsent)
+			s.finish(c, wire.Response{}, unsent)
 		}
 	}
 }
@@ -159,4 +186,11 @@ func (s *session) inFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.calls)
+}
+
+// ping is what a session does every PingInterval. The dialer pings whatever else it sends; the acceptor answers by showing
+// that it hears.
+func (s *session) ping() wire.Kind {
+	s.expire(time.Now())
+	return wire.KindPing
 }

@@ -226,13 +226,16 @@ func (t *Transport) send(to ring.NodeID, it item, encode func([]byte) []byte) bo
 //
 // Errors: see errors.go; when ctx ended first, ctx.Err(), and whether the request was handled is not known.
 func (t *Transport) Call(ctx context.Context, to ring.NodeID, method uint8, body []byte) ([]byte, error) {
-	s, err := t.sessionOf(ctx, to)
+	if err := ctx.Err(); err != nil {
+		return nil, callError(to, fmt.Errorf("%w: %w", ErrExpired, err))
+	}
+	s, err := t.sessionOf(to)
 	if err != nil {
-		return nil, fmt.Errorf("call node %d: %w", to, err)
+		return nil, callError(to, err)
 	}
 	c, err := s.start(method, remaining(ctx), body)
 	if err != nil {
-		return nil, fmt.Errorf("call node %d: %w", to, err)
+		return nil, callError(to, err)
 	}
 	t.counters.calls.Add(1)
 	select {
@@ -240,43 +243,41 @@ func (t *Transport) Call(ctx context.Context, to ring.NodeID, method uint8, body
 	case <-ctx.Done():
 		if s.remove(c.id) != nil { // nobody else ends it now
 			s.release(c)
-			return nil, fmt.Errorf("call node %d: %w", to, ctx.Err())
+			return nil, callError(to, ctx.Err())
 		}
 		<-c.ended
 	}
 	resp, err := c.resp, c.err
 	s.release(c)
-	if err != nil {
-		return nil, fmt.Errorf("call node %d: %w", to, err)
-	}
-	return resultOf(resp)
+	return s.result(resp, err)
 }
 
-// Go is Call without waiting: done is told what Call would return, once, on the goroutine of whoever ended the call. It
-// must not block: while it runs, no other answer of that node is read.
-func (t *Transport) Go(ctx context.Context, to ring.NodeID, method uint8, body []byte, done func(resp []byte, err error)) {
-	s, err := t.sessionOf(ctx, to)
-	if err == nil {
-		err = s.startFor(ctx, method, body, func(resp wire.Response, err error) {
-			if err != nil {
-				done(nil, fmt.Errorf("call node %d: %w", to, err))
-				return
-			}
-			done(resultOf(resp))
-		})
-	}
-	if err != nil {
-		done(nil, fmt.Errorf("call node %d: %w", to, err))
+// Go is Call without waiting: done is told once what Call would return, on the goroutine of whoever ended the call. It must
+// not block: while it runs, no other answer of that node is read. A call without an answer ends with
+// context.DeadlineExceeded, at until or up to PingInterval later; the zero time is never.
+func (t *Transport) Go(to ring.NodeID, method uint8, until time.Time, body []byte, done func(resp []byte, err error)) {
+	if err := t.begun(to, method, until, body, done); err != nil {
+		done(nil, callError(to, err))
 		return
 	}
 	t.counters.calls.Add(1)
 }
 
-func (t *Transport) sessionOf(ctx context.Context, to ring.NodeID) (*session, error) {
-	switch {
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%w: %w", ErrExpired, ctx.Err())
-	case t.ctx.Err() != nil:
+func (t *Transport) begun(to ring.NodeID, method uint8, until time.Time, body []byte, done func([]byte, error)) error {
+	if !until.IsZero() && !time.Now().Before(until) {
+		return fmt.Errorf("%w: %w", ErrExpired, context.DeadlineExceeded)
+	}
+	s, err := t.sessionOf(to)
+	if err != nil {
+		return err
+	}
+	return s.startFor(method, until, body, done)
+}
+
+func callError(to ring.NodeID, err error) error { return fmt.Errorf("call node %d: %w", to, err) }
+
+func (t *Transport) sessionOf(to ring.NodeID) (*session, error) {
+	if t.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
 	p := (*t.peers.Load())[to]

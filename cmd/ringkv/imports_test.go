@@ -78,7 +78,7 @@ var layers = []layer{
 	},
 	{
 		pkg:   "txn/service",
-		deps:  []string{"ring", "storage", "txn", "cluster", "cluster/deadline"},
+		deps:  []string{"ring", "storage", "txn", "cluster"},
 		tests: []string{"storage/memdb"},
 	},
 	{
@@ -96,7 +96,7 @@ var layers = []layer{
 	{pkg: "api/client/clienttest", deps: []string{"ring", "api"}},
 	{
 		pkg:   "api/server",
-		deps:  []string{"ring", "storage", "cluster/watch", "cluster", "txn", "api", "api/web"},
+		deps:  []string{"ring", "storage", "cluster/deadline", "cluster/watch", "cluster", "txn", "api", "api/web"},
 		tests: []string{"api/client"},
 	},
 

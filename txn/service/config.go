@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -13,11 +12,15 @@ import (
 // Groups is how the service reaches partitions and other nodes; a cluster node.
 type Groups interface {
 	// Transact has a transaction command applied by partition p, wherever it is led, and tries until ctx ends. Any error
-	// means that there was no answer; but for ErrNotSent the command may or may not be applied.
+	// means that there was no answer; see NotSent.
 	Transact(ctx context.Context, p storage.PartitionID, cmd []byte) (storage.Result, error)
-	// Begin tries once, without waiting: done is told once how that ended, from any goroutine, and does not block. cmd is
-	// not the caller's any more. Errors are those of Transact, which may have more luck afterwards.
-	Begin(ctx context.Context, p storage.PartitionID, cmd []byte, done func(storage.Result, error))
+	// BeginTransact tries once, without waiting, and gives up about at until: done is told once how that ended, from any
+	// goroutine, and does not block. cmd is not the caller's any more. Errors are those of Transact, which may have more luck
+	// afterwards.
+	BeginTransact(p storage.PartitionID, cmd []byte, until time.Time, done func(storage.Result, error))
+	// NotSent reports whether an error of these two means that the command was certainly not proposed and never will be.
+	// After any other it may or may not be applied.
+	NotSent(err error) bool
 	// ReadKeys reads items and the tokens of locks in one partition as of one moment after the call, none of them
 	// exclusively locked.
 	ReadKeys(ctx context.Context, p storage.PartitionID, keys, locks [][]byte) (storage.ReadSet, error)
@@ -30,9 +33,6 @@ type Groups interface {
 	// Swept notes that the incarnations of node below first are forgotten in every group.
 	Swept(ctx context.Context, node ring.NodeID, first uint32) error
 }
-
-// ErrNotSent is returned by Groups.Transact and Begin where the command was certainly not proposed and never will be.
-var ErrNotSent = errors.New("the command was not sent")
 
 // Incarnations are those of a node that are dead: all below First.
 type Incarnations struct {

@@ -116,10 +116,13 @@ func (g *groups) Transact(ctx context.Context, p storage.PartitionID, cmd []byte
 	return res, nil
 }
 
-// Begin ends at once with whatever Transact finds: on the goroutine of who asks, which a node does where it refuses.
-func (g *groups) Begin(ctx context.Context, p storage.PartitionID, cmd []byte, done func(storage.Result, error)) {
-	done(g.Transact(ctx, p, cmd))
+// BeginTransact ends at once with whatever Transact finds: on the goroutine of who asks, which a node does where it refuses.
+func (g *groups) BeginTransact(p storage.PartitionID, cmd []byte, _ time.Time, done func(storage.Result, error)) {
+	done(g.Transact(g.t.Context(), p, cmd))
 }
+
+// NotSent is never sure: what was refused may have been applied by somebody who was silent.
+func (g *groups) NotSent(error) bool { return false }
 
 func (g *groups) apply(p storage.PartitionID, cmd []byte) (storage.Result, error) {
 	g.mu.Lock()

@@ -3,9 +3,6 @@ package service
 import (
 	"context"
 	"sync"
-
-	"github.com/ringkv/ringkv/storage"
-	"github.com/ringkv/ringkv/txn"
 )
 
 // mail is the groups' replies on their way to their tasks. They are told by goroutines that must not be held up: a node's
@@ -14,21 +11,14 @@ import (
 type mail struct {
 	wake chan struct{} // holds a token while there is some
 
-	mu      sync.Mutex // guards letters
-	letters []letter
+	mu       sync.Mutex // guards answered
+	answered []*errand
 }
 
-type letter struct {
-	to    *task
-	sent  *txn.Send
-	reply *storage.TxnReply
-}
-
-// arrived takes in the reply to what t has sent.
-func (s *Service) arrived(t *task, sent *txn.Send, r *storage.TxnReply) {
-	m := &s.mail
+// post takes in an errand that was answered.
+func (m *mail) post(e *errand) {
 	m.mu.Lock()
-	m.letters = append(m.letters, letter{t, sent, r})
+	m.answered = append(m.answered, e)
 	m.mu.Unlock()
 	select {
 	case m.wake <- struct{}{}:
@@ -38,7 +28,7 @@ func (s *Service) arrived(t *task, sent *txn.Send, r *storage.TxnReply) {
 
 // deliver brings the replies to their tasks until the service stops.
 func (s *Service) deliver(ctx context.Context) {
-	var letters []letter
+	var answered []*errand
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,13 +36,12 @@ func (s *Service) deliver(ctx context.Context) {
 		case <-s.mail.wake:
 		}
 		s.mail.mu.Lock()
-		letters, s.mail.letters = s.mail.letters, letters[:0]
+		answered, s.mail.answered = s.mail.answered, answered[:0]
 		s.mail.mu.Unlock()
-		for i := range letters {
-			l := &letters[i]
-			s.marked(l.sent.Txn.ID, l.sent.To, l.sent.Txn.Mark)
-			l.to.step(txn.Reply{From: l.sent.To, Ref: l.sent.Ref, Reply: l.reply})
+		for _, e := range answered {
+			s.marked(e.send.Txn.ID, e.send.To, e.send.Txn.Mark)
+			e.task.step(&e.reply)
 		}
-		clear(letters)
+		clear(answered)
 	}
 }

@@ -80,9 +80,12 @@ func (s *Service) toldOf(p storage.PartitionID) *told {
 
 // marked notes that a group has applied a command with this mark: one that was lost told it nothing.
 func (s *Service) marked(t storage.TxnID, p storage.PartitionID, mark uint64) {
+	if mark == 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if mark > 0 && s.ledgerOf(t) == s.ledger {
+	if s.ledgerOf(t) == s.ledger {
 		g := s.toldOf(p)
 		g.mark, g.lately = max(g.mark, mark), true
 	}

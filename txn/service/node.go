@@ -59,24 +59,8 @@ func (g nodeGroups) identify(ctx context.Context, above uint32) (Identity, error
 	return Identity{Node: g.ID(), Incarnation: uint32(number), ClusterID: g.ClusterID(), Ring: g.Ring()}, nil
 }
 
-// Transact implements Groups.
-func (g nodeGroups) Transact(ctx context.Context, p storage.PartitionID, cmd []byte) (storage.Result, error) {
-	res, err := g.Node.Transact(ctx, p, cmd)
-	if err != nil && !errors.Is(err, cluster.ErrUnknownOutcome) {
-		err = fmt.Errorf("%w: %w", ErrNotSent, err)
-	}
-	return res, err
-}
-
-// Begin implements Groups.
-func (g nodeGroups) Begin(ctx context.Context, p storage.PartitionID, cmd []byte, done func(storage.Result, error)) {
-	g.BeginTransact(ctx, p, cmd, func(res storage.Result, err error) {
-		if errors.Is(err, cluster.ErrUnavailable) {
-			err = fmt.Errorf("%w: %w", ErrNotSent, err)
-		}
-		done(res, err)
-	})
-}
+// NotSent implements Groups.
+func (g nodeGroups) NotSent(err error) bool { return !errors.Is(err, cluster.ErrUnknownOutcome) }
 
 // DeadIncarnations implements Groups.
 func (g nodeGroups) DeadIncarnations() []Incarnations {

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ringkv/ringkv/cluster/deadline"
 	"github.com/ringkv/ringkv/ring"
 	"github.com/ringkv/ringkv/storage"
 	"github.com/ringkv/ringkv/txn"
@@ -23,8 +22,7 @@ type Service struct {
 	stats   stats
 	hot     heat
 
-	deadlines *deadline.Lender // of commands
-	mail      mail
+	mail mail
 
 	mu         sync.Mutex // guards what is below
 	closed     bool
@@ -50,7 +48,6 @@ func New(cfg Config) *Service {
 		sweeps:     make(map[ring.NodeID]uint32),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.deadlines = deadline.NewLender(s.ctx)
 	s.mail.wake = make(chan struct{}, 1)
 	s.spawn(s.deliver)
 	s.spawn(s.identify)

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -24,6 +23,7 @@ type task struct {
 	mu      sync.Mutex // guards what is below
 	machine machine
 	timer   *time.Timer
+	rings   time.Time // when timer goes off; zero when it did
 	over    bool
 }
 
@@ -35,6 +35,11 @@ func (s *Service) newTask(m machine, on func(*txn.Effects)) *task {
 func (t *task) step(ev txn.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.stepLocked(ev)
+}
+
+// stepLocked is step with mu held.
+func (t *task) stepLocked(ev txn.Event) {
 	if t.over || t.s.ctx.Err() != nil {
 		return
 	}
@@ -44,7 +49,7 @@ func (t *task) step(ev txn.Event) {
 		t.s.alarm(e.Alarm)
 	}
 	for i := range e.Send {
-		t.send(e.Send[i])
+		t.send(&e.Send[i])
 	}
 	t.wake(now, e.Wake)
 	t.on(e)
@@ -61,53 +66,74 @@ func (t *task) end() {
 	}
 }
 
+// wake sees to it that the machine has a tick at that time, or before. A timer that is set for earlier is left alone: it
+// hardly ever goes off before the machine has ended, and a tick too many does no harm.
 func (t *task) wake(now, at time.Time) {
 	switch {
-	case at.IsZero() && t.timer != nil:
-		t.timer.Stop()
 	case at.IsZero():
 	case t.timer == nil:
-		t.timer = time.AfterFunc(at.Sub(now), t.tick)
-	default:
+		t.rings, t.timer = at, time.AfterFunc(at.Sub(now), t.tick)
+	case t.rings.IsZero(), at.Before(t.rings):
+		t.rings = at
 		t.timer.Reset(at.Sub(now))
 	}
 }
 
 // tick runs on the timer's goroutine, which Close waits for like any other.
 func (t *task) tick() {
-	if t.s.begin() {
-		defer t.s.running.Done()
-		t.step(txn.Tick{})
+	if !t.s.begin() {
+		return
 	}
+	defer t.s.running.Done()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rings = time.Time{}
+	t.stepLocked(txn.Tick{})
+}
+
+// errand is a command on its way to a group, and what comes back.
+type errand struct {
+	task  *task
+	send  txn.Send
+	reply txn.Reply
 }
 
 // send asks the group, without waiting. mu is held.
-func (t *task) send(s txn.Send) {
-	ctx, release := t.s.deadlines.Until(s.Until)
-	s.Txn.Mark = t.s.markOf(s.Txn.ID, s.To)
-	t.s.cfg.Groups.Begin(ctx, s.To, encode(&s), func(res storage.Result, err error) {
-		release()
-		if err == nil && res.Txn != nil {
-			t.s.arrived(t, &s, res.Txn)
-			return
-		}
-		t.s.spawn(func(context.Context) { t.insist(&s, errors.Is(err, ErrNotSent)) })
-	})
+func (t *task) send(s *txn.Send) {
+	e := &errand{task: t, send: *s}
+	e.send.Txn.Mark = t.s.markOf(s.Txn.ID, s.To)
+	t.s.cfg.Groups.BeginTransact(s.To, e.command(), s.Until, e.ended)
+}
+
+func (e *errand) command() []byte {
+	return storage.AppendCommand(nil, &storage.Command{Kind: e.send.Kind, Txn: &e.send.Txn})
+}
+
+// ended is told how the first attempt went.
+func (e *errand) ended(res storage.Result, err error) {
+	if err == nil && res.Txn != nil {
+		e.answered(res.Txn)
+		return
+	}
+	s := e.task.s
+	s.spawn(func(ctx context.Context) { e.insist(ctx, err != nil && s.cfg.Groups.NotSent(err)) })
+}
+
+func (e *errand) answered(r *storage.TxnReply) {
+	e.reply = txn.Reply{From: e.send.To, Ref: e.send.Ref, Reply: r}
+	e.task.s.mail.post(e)
 }
 
 // insist asks the group again after an attempt that failed, and waits until its leader is found. unsent tells whether that
 // attempt certainly had no effect.
-func (t *task) insist(s *txn.Send, unsent bool) {
-	ctx, release := t.s.deadlines.Until(s.Until)
-	defer release()
-	res, err := t.s.cfg.Groups.Transact(ctx, s.To, encode(s))
-	if err != nil || res.Txn == nil {
-		t.step(txn.Failed{From: s.To, Ref: s.Ref, NotSent: unsent && errors.Is(err, ErrNotSent)})
+func (e *errand) insist(ctx context.Context, unsent bool) {
+	ctx, cancel := context.WithDeadline(ctx, e.send.Until)
+	defer cancel()
+	groups := e.task.s.cfg.Groups
+	res, err := groups.Transact(ctx, e.send.To, e.command())
+	if err == nil && res.Txn != nil {
+		e.answered(res.Txn)
 		return
 	}
-	t.s.arrived(t, s, res.Txn)
-}
-
-func encode(s *txn.Send) []byte {
-	return storage.AppendCommand(nil, &storage.Command{Kind: s.Kind, Txn: &s.Txn})
+	e.task.step(txn.Failed{From: e.send.To, Ref: e.send.Ref, NotSent: unsent && err != nil && groups.NotSent(err)})
 }
