@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +114,39 @@ func TestRequestTimeoutReachesTheStore(t *testing.T) {
 			if took := time.Since(started); w.Code != want || took != 3*time.Second {
 				t.Errorf("%s: %d after %s", method, w.Code, took)
 			}
+		}
+	})
+}
+
+// TestLeavingReachesTheStore: whoever hangs up is not waited for, and others are.
+func TestLeavingReachesTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		ends := make(chan error, 2)
+		store.before = func(ctx context.Context, _ string) error {
+			<-ctx.Done()
+			ends <- context.Cause(ctx)
+			return ctx.Err()
+		}
+		s := newServer(t, server.Config{}, store)
+		for _, method := range []string{"GET", "PUT", "DELETE"} {
+			begun := time.Now()
+			leaver, leave := context.WithCancelCause(t.Context())
+			var requests sync.WaitGroup
+			for _, ctx := range []context.Context{leaver, t.Context()} {
+				r := httptest.NewRequestWithContext(ctx, method, "/v1/kv/k", nil)
+				requests.Go(func() { s.ServeHTTP(httptest.NewRecorder(), r) })
+			}
+			time.Sleep(time.Second)
+			left := errors.New("left")
+			leave(left)
+			if err := <-ends; !errors.Is(err, left) || time.Since(begun) > time.Second+100*time.Millisecond {
+				t.Errorf("%s: ended with %v after %s", method, err, time.Since(begun))
+			}
+			if err := <-ends; !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 10*time.Second+100*time.Millisecond {
+				t.Errorf("%s that stays: ended with %v after %s", method, err, time.Since(begun))
+			}
+			requests.Wait()
 		}
 	})
 }

@@ -41,9 +41,9 @@ func (s *Server) getKey(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.withTimeout(r)
-	item, err := s.store.Get(ctx, key, consistency)
-	cancel()
+	wait := s.waits.begin(r.Context())
+	item, err := s.store.Get(wait, key, consistency)
+	s.waits.close(wait)
 	if err != nil {
 		return err
 	}

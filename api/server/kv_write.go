@@ -34,9 +34,9 @@ func (s *Server) putKey(c echo.Context) error {
 		return err
 	}
 	p.Key = p.Key[:len(p.Key):len(p.Key)]
-	ctx, cancel := s.withTimeout(r)
-	res, err := s.store.Put(ctx, p)
-	cancel()
+	wait := s.waits.begin(r.Context())
+	res, err := s.store.Put(wait, p)
+	s.waits.close(wait)
 	if err != nil {
 		return err
 	}
@@ -79,9 +79,9 @@ func (s *Server) deleteKey(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.withTimeout(r)
-	res, err := s.store.Delete(ctx, Delete{Key: key, Cond: cond})
-	cancel()
+	wait := s.waits.begin(r.Context())
+	res, err := s.store.Delete(wait, Delete{Key: key, Cond: cond})
+	s.waits.close(wait)
 	if err != nil {
 		return err
 	}

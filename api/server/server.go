@@ -32,6 +32,7 @@ type Server struct {
 	conns    sync.WaitGroup // one for each connection's goroutine
 
 	deadlines *deadline.Lender // of transactions
+	waits     *waits           // of requests for single keys
 }
 
 // fixedHeaders are header values that never change, so that no request has to allocate them. Nobody may change them.
@@ -58,7 +59,7 @@ func New(cfg Config, store Store, options ...Option) (*Server, error) {
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.watching, s.unwatch = context.WithCancel(s.life)
-	s.deadlines = deadline.NewLender(s.life)
+	s.deadlines, s.waits = deadline.NewLender(s.life), newWaits(cfg.RequestTimeout)
 	s.metrics = newMetrics(store)
 	if s.txns != nil {
 		s.metrics.registry.MustRegister(countsCollectors(s.txns)...)
