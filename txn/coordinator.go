@@ -88,11 +88,12 @@ func NewCoordinator(cfg Config) *Coordinator {
 		cfg.Grace = DefaultGrace
 	}
 	return &Coordinator{
-		cfg:    cfg,
-		plan:   cfg.Plan,
-		roster: newRoster(cfg.Plan.Participants()),
-		parts:  make([]progress, len(cfg.Plan.Parts)),
-		random: random{cfg.Seed},
+		cfg:     cfg,
+		plan:    cfg.Plan,
+		roster:  newRoster(cfg.Plan.Participants()),
+		parts:   make([]progress, len(cfg.Plan.Parts)),
+		random:  random{cfg.Seed},
+		effects: Effects{Send: make([]Send, 0, len(cfg.Plan.Parts))},
 	}
 }
 

@@ -29,28 +29,63 @@ const partOverhead = 48
 // NewPlan divides r under rg. Every group with a condition, an operation of either branch or the idempotency token takes
 // part. ErrEmpty where there is none.
 func NewPlan(rg *ring.Ring, r *Request) (*Plan, error) {
-	p := planner{rg: rg, parts: make(map[storage.PartitionID]*Part)}
+	var space [16]storage.PartitionID // of what most requests have
+	where := groupsOf(space[:0], rg, r)
+	if len(where) == 0 {
+		return nil, ErrEmpty
+	}
+	plan := emptyPlan(rg, r, where)
 	for i := range r.If {
-		part := p.item(r.If[i].Key, r.If[i].Value)
+		part := plan.item(where[i], r.If[i].Key, r.If[i].Value)
 		c := r.If[i]
 		c.Index = uint32(i)
 		part.Prepare.If = append(part.Prepare.If, c)
 	}
+	where = where[len(r.If):]
 	for i := range r.Then {
-		part := p.item(r.Then[i].Key, r.Then[i].Value)
+		part := plan.item(where[i], r.Then[i].Key, r.Then[i].Value)
 		part.Prepare.Then = append(part.Prepare.Then, numbered(r.Then, i))
 	}
+	where = where[len(r.Then):]
 	for i := range r.Else {
-		part := p.item(r.Else[i].Key, r.Else[i].Value)
+		part := plan.item(where[i], r.Else[i].Key, r.Else[i].Value)
 		part.Prepare.Else = append(part.Prepare.Else, numbered(r.Else, i))
 	}
 	if r.Token != nil {
-		p.part(r.Token.Key[:], len(r.Token.Body)).Prepare.Token = r.Token
+		plan.part(where[len(r.Else)], len(r.Token.Key)+len(r.Token.Body)).Prepare.Token = r.Token
 	}
-	if len(p.parts) == 0 {
-		return nil, ErrEmpty
+	return plan, nil
+}
+
+// groupsOf appends the group of each condition and operation, of then before else, and of the token.
+func groupsOf(dst []storage.PartitionID, rg *ring.Ring, r *Request) []storage.PartitionID {
+	for i := range r.If {
+		dst = append(dst, rg.Partition(r.If[i].Key))
 	}
-	return p.plan(r), nil
+	for i := range r.Then {
+		dst = append(dst, rg.Partition(r.Then[i].Key))
+	}
+	for i := range r.Else {
+		dst = append(dst, rg.Partition(r.Else[i].Key))
+	}
+	if r.Token != nil {
+		dst = append(dst, rg.Partition(r.Token.Key[:]))
+	}
+	return dst
+}
+
+// emptyPlan has a part for each group that occurs in where.
+func emptyPlan(rg *ring.Ring, r *Request, where []storage.PartitionID) *Plan {
+	groups := slices.Clone(where)
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	plan := &Plan{Request: r, Protocol: protocolFor(r.Protocol, len(groups)), Parts: make([]Part, len(groups))}
+	for i, id := range groups {
+		plan.Parts[i] = Part{Group: id, Prepare: storage.Prepare{
+			Protocol: plan.Protocol, Participants: groups, Partitions: uint32(rg.Partitions()), HasElse: r.HasElse,
+		}}
+	}
+	return plan
 }
 
 func numbered(ops []storage.TxnOp, i int) storage.TxnOp {
@@ -59,45 +94,19 @@ func numbered(ops []storage.TxnOp, i int) storage.TxnOp {
 	return op
 }
 
-type planner struct {
-	rg    *ring.Ring
-	parts map[storage.PartitionID]*Part
-}
-
-// item is the part that a condition or an operation belongs to, which grows by it.
-func (p *planner) item(key, value []byte) *Part {
-	part := p.part(key, len(value))
+// item is the part of a group that a condition or an operation belongs to, which grows by it.
+func (p *Plan) item(group storage.PartitionID, key, value []byte) *Part {
+	part := p.part(group, len(key)+len(value))
 	part.Payload += len(key) + len(value)
 	return part
 }
 
-func (p *planner) part(key []byte, value int) *Part {
-	id := p.rg.Partition(key)
-	part := p.parts[id]
-	if part == nil {
-		part = &Part{Group: id}
-		p.parts[id] = part
-	}
-	part.Bytes += len(key) + value + partOverhead
+// part is the part of a group, which grows by so many bytes.
+func (p *Plan) part(group storage.PartitionID, size int) *Part {
+	i, _ := slices.BinarySearch(p.Participants(), group)
+	part := &p.Parts[i]
+	part.Bytes += size + partOverhead
 	return part
-}
-
-func (p *planner) plan(r *Request) *Plan {
-	groups := make([]storage.PartitionID, 0, len(p.parts))
-	for id := range p.parts {
-		groups = append(groups, id)
-	}
-	slices.Sort(groups)
-	plan := &Plan{Request: r, Protocol: protocolFor(r.Protocol, len(groups)), Parts: make([]Part, 0, len(groups))}
-	for _, id := range groups {
-		part := p.parts[id]
-		part.Prepare.Protocol = plan.Protocol
-		part.Prepare.Participants = groups
-		part.Prepare.Partitions = uint32(p.rg.Partitions())
-		part.Prepare.HasElse = r.HasElse
-		plan.Parts = append(plan.Parts, *part)
-	}
-	return plan
 }
 
 func protocolFor(wanted storage.Protocol, groups int) storage.Protocol {
