@@ -132,7 +132,8 @@ var opMembers = [...]string{
 
 // ops reads a branch; the result is never nil.
 func (d *txnDecoder) ops() ([]TxnOp, error) {
-	ops := []TxnOp{}
+	const usual = 2 // a transfer
+	ops := make([]TxnOp, 0, usual)
 	err := d.Array(func(int) error {
 		op, err := d.op()
 		if err == nil && d.keep() {
@@ -178,12 +179,12 @@ func (d *txnDecoder) opKind() (TxnOpKind, error) {
 	if err != nil {
 		return "", err
 	}
-	switch kind := TxnOpKind(text); kind {
-	case OpGet, OpPut, OpDelete, OpAdd:
-		return kind, nil
-	default:
-		return "", d.ErrorAt("is none of get, put, delete, add")
+	for _, kind := range [...]TxnOpKind{OpGet, OpPut, OpDelete, OpAdd} {
+		if string(kind) == string(text) {
+			return kind, nil
+		}
 	}
+	return "", d.ErrorAt("is none of get, put, delete, add")
 }
 
 func (d *txnDecoder) bound() (*int64, error) {

@@ -13,7 +13,10 @@ type Scanner struct {
 	text []byte
 	pos  int
 	path []step // from the root to the value that is being read
+	room [usualDepth]step
 }
+
+const usualDepth = 4
 
 // step leads from a value to one inside it.
 type step struct {
@@ -40,8 +43,9 @@ func (e *Error) Explain() string {
 
 // New returns a Scanner at the start of text, which must not change while it, or a string that it returned, is in use.
 func New(text []byte) *Scanner {
-	const usualDepth = 4
-	return &Scanner{text: text, path: make([]step, 0, usualDepth)}
+	s := &Scanner{text: text}
+	s.path = s.room[:0]
+	return s
 }
 
 // ErrorAt is an Error about a member or element of the value that is being read, or about itself if names is empty. The
