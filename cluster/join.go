@@ -294,7 +294,7 @@ func (n *Node) changeState(ctx context.Context, fn func(*meta.State) (*meta.Stat
 			return nil, err
 		}
 		put := Write{Key: []byte(meta.Key), Value: b, Cond: storage.Condition{IfMatch: []storage.Version{version}}}
-		res, err := n.write(ctx, storage.MetaPartition, put.command())
+		res, err := n.write(ctx, storage.MetaPartition, &put)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("change cluster state: %w", err)

@@ -66,16 +66,16 @@ func (n *Node) Write(ctx context.Context, w Write) (storage.Result, ring.Partiti
 	if err != nil {
 		return storage.Result{}, 0, err
 	}
-	res, err := n.write(ctx, p, w.command())
+	res, err := n.write(ctx, p, &w)
 	if err == nil && res.Status == storage.StatusConditionFailed {
 		err = &ConditionError{Version: res.Version}
 	}
 	return res, p, err
 }
 
-// command encodes the write. A deadline counts from the next millisecond of the partition's clock, which is read
-// rounded down: a key lives its whole TTL.
-func (w *Write) command() []byte {
+// command encodes the write behind prefix. A deadline counts from the next millisecond of the partition's clock, which is
+// read rounded down: a key lives its whole TTL.
+func (w *Write) command(prefix ...byte) []byte {
 	c := storage.Command{Kind: storage.KindPut, Key: w.Key, Value: w.Value, ContentType: w.ContentType, Cond: w.Cond, KeepTTL: w.KeepTTL}
 	if w.Delete {
 		c.Kind = storage.KindDelete
@@ -83,20 +83,20 @@ func (w *Write) command() []byte {
 	if w.TTL > 0 {
 		c.TTL = storage.Millis(w.TTL.Milliseconds()) + 1
 	}
-	return storage.AppendCommand(make([]byte, 0, len(w.Key)+len(w.Value)+len(w.ContentType)+48), &c)
+	room := make([]byte, 0, len(prefix)+len(w.Key)+len(w.Value)+len(w.ContentType)+48)
+	return storage.AppendCommand(append(room, prefix...), &c)
 }
 
-// write brings an encoded command to the partition's leader.
-func (n *Node) write(ctx context.Context, p ring.PartitionID, cmd []byte) (storage.Result, error) {
+// write brings a write to the partition's leader. Each attempt encodes it anew: one that was lost may still hold its copy.
+func (n *Node) write(ctx context.Context, p ring.PartitionID, w *Write) (storage.Result, error) {
 	var res storage.Result
 	err := n.route(ctx, p, intent{}, func(ctx context.Context, to ring.NodeID) error {
 		var err error
 		if to == n.self() {
-			res, err = n.writeHere(ctx, p, append([]byte(nil), cmd...)) // a lost attempt may still hold its copy
+			res, err = n.writeHere(ctx, p, w.command())
 			return err
 		}
-		body := append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(cmd)), uint16(p)), cmd...)
-		resp, err := n.peers.Call(ctx, to, methodWrite, body)
+		resp, err := n.peers.Call(ctx, to, methodWrite, w.command(byte(p>>8), byte(p)))
 		if err != nil {
 			return decodeError(p, err)
 		}
