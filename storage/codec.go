@@ -25,8 +25,9 @@ func malformed(what string, err error) error {
 // decoder takes an encoding apart from the front; after the first fault every read returns zero and err is set.
 // There is one encoding of each value: padded varints are refused.
 type decoder struct {
-	b   []byte
-	err error
+	b     []byte
+	err   error
+	draft *draft // whose memory is used for a part; nil: it gets memory of its own
 }
 
 func (d *decoder) fail(err error) {

@@ -38,8 +38,8 @@ const (
 // AppendCommand appends the encoding of c to dst. Fields that c.Kind has no use for are left out. A transaction command has
 // its Txn, a prepare and a single its Prepare, a command about a lease its Lease.
 func AppendCommand(dst []byte, c *Command) []byte {
-	if dst == nil && c.Txn != nil {
-		dst = make([]byte, 0, c.Txn.size())
+	if dst == nil {
+		dst = make([]byte, 0, c.size())
 	}
 	dst = append(dst, commandFormat, byte(c.Kind))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(c.Clock))
@@ -58,6 +58,16 @@ func AppendCommand(dst []byte, c *Command) []byte {
 		return appendLeaseCommand(dst, c.Kind, c.Lease)
 	}
 	return dst
+}
+
+// size is about the length of the encoding of c.
+func (c *Command) size() int {
+	const head = 48 // beside keys and values
+	n := head + len(c.Key) + len(c.Value) + len(c.ContentType)
+	if c.Txn != nil {
+		n += c.Txn.size()
+	}
+	return n
 }
 
 // StampClock sets the clock of an encoded command in place: a command is encoded where the request arrives, and the
@@ -151,14 +161,38 @@ func appendVersions(dst []byte, vs []Version) []byte {
 // DecodeCommand decodes what AppendCommand made. Byte slices alias b. Anything else is ErrMalformed: an unknown format,
 // kind or flag, trailing bytes, a second encoding of the same command.
 func DecodeCommand(b []byte) (Command, error) {
-	d := decoder{b: b}
+	d, c := decoder{b: b}, Command{}
+	if k := kindOf(b); isTxnKind(k) {
+		c.Txn = new(TxnCommand)
+		if k == KindPrepare || k == KindSingle {
+			c.Txn.Prepare = new(Prepare)
+		}
+	}
+	if err := d.command(&c); err != nil {
+		return Command{}, err
+	}
+	return c, nil
+}
+
+// kindOf returns the kind of an encoded command, KindInvalid of what is too short to be one.
+func kindOf(b []byte) Kind {
+	if len(b) < clockOffset {
+		return KindInvalid
+	}
+	return Kind(b[1])
+}
+
+// command decodes into c, which is empty but for a Txn to be used if it is of a transaction.
+func (d *decoder) command(c *Command) error {
 	if d.byte() != commandFormat {
 		d.fail(errBadFormat)
 	}
-	c := Command{Kind: Kind(d.byte()), Clock: Millis(d.uint64())}
+	c.Kind, c.Clock = Kind(d.byte()), Millis(d.uint64())
+	txn := c.Txn
+	c.Txn = nil
 	switch c.Kind {
 	case KindPut:
-		d.put(&c)
+		d.put(c)
 	case KindDelete:
 		flags := d.flags(conditionFlags)
 		c.Key = d.bytes()
@@ -166,18 +200,19 @@ func DecodeCommand(b []byte) (Command, error) {
 	case KindExpire, KindPurge, KindSweep, KindLapse:
 		c.Limit = d.uint32()
 	default:
-		d.rest(&c)
+		d.rest(c, txn)
 	}
 	if err := d.finish(); err != nil {
-		return Command{}, malformed("command", err)
+		return malformed("command", err)
 	}
-	return c, nil
+	return nil
 }
 
-func (d *decoder) rest(c *Command) {
+func (d *decoder) rest(c *Command, txn *TxnCommand) {
 	switch {
 	case isTxnKind(c.Kind):
-		c.Txn = d.txn(c.Kind)
+		c.Txn = txn
+		d.txn(c.Kind, txn)
 	case isLeaseKind(c.Kind):
 		c.Lease = d.leaseCommand(c.Kind)
 	default:

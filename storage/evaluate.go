@@ -21,13 +21,21 @@ type partitionSource struct {
 	p *Partition
 }
 
-func (s partitionSource) item(key []byte) (record, error) { return s.p.present(s.r, key) }
+func (s *partitionSource) item(key []byte) (record, error) { return s.p.present(s.r, key) }
 
-func (s partitionSource) value(key []byte, r *record) ([]byte, error) {
+func (s *partitionSource) value(key []byte, r *record) ([]byte, error) {
 	return r.value(s.r, s.p.id, key)
 }
 
-func (s partitionSource) heldToken(name []byte) (Version, error) { return heldToken(s.r, s.p.id, name) }
+func (s *partitionSource) heldToken(name []byte) (Version, error) {
+	return heldToken(s.r, s.p.id, name)
+}
+
+// reading returns what an evaluation reads from while an entry is applied.
+func (p *Partition) reading(r Reader) source {
+	p.source = partitionSource{r, p}
+	return &p.source
+}
 
 // evaluation judges the conditions of a part and computes its branches, without changing anything. The same part over
 // the same items gives the same: that is why a YES record keeps the part and not the results.
@@ -38,6 +46,8 @@ type evaluation struct {
 	vote      Vote
 	then      overlay // what each branch would leave behind
 	otherwise overlay
+	seen      []Seen // memory of vote.If
+	numbers   []byte // what additions made, one behind the other
 	size      uint64 // of keys and values in the vote
 	marks     int    // bound of what ending the hold of its keys adds to a batch
 	tooLarge  bool   // the vote would not fit; it is not complete then
@@ -49,7 +59,8 @@ func (e *evaluation) conditions() error {
 	if len(e.part.If) == 0 {
 		return nil
 	}
-	e.vote.If = make([]Seen, len(e.part.If))
+	e.seen = sized(e.seen, len(e.part.If))
+	e.vote.If = e.seen
 	for i := range e.part.If {
 		var err error
 		if e.vote.If[i], err = e.condition(&e.part.If[i]); err != nil {
@@ -116,12 +127,6 @@ func (e *evaluation) failed(d Decision) bool {
 	return d == DecideThen && e.vote.Then.Failed != nil || d == DecideElse && e.vote.Else.Failed != nil
 }
 
-// voted returns the vote, apart from what it was computed with.
-func (e *evaluation) voted() *Vote {
-	v := e.vote
-	return &v
-}
-
 // voteFor returns what is kept of the vote after decision d: the results of the branch, or, of nothing, why a branch was
 // impossible.
 func (e *evaluation) voteFor(d Decision) Vote {
@@ -148,6 +153,17 @@ func (e *evaluation) edits(d Decision) []edit {
 	return nil
 }
 
+// wrote tells whether decision d writes a key, be it what was there.
+func (e *evaluation) wrote(d Decision) bool {
+	edits := e.edits(d)
+	for i := range edits {
+		if edits[i].written {
+			return true
+		}
+	}
+	return false
+}
+
 // weight is about what e takes in memory, its part being so long.
 func (e *evaluation) weight(part uint64) int { return int(part + e.size) }
 
@@ -168,7 +184,8 @@ func (e *evaluation) branch(o *overlay, ops []TxnOp, vote *BranchVote) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	vote.Results = make([]OpResult, len(ops))
+	o.results = sized(o.results, len(ops))
+	vote.Results = o.results
 	for i := range ops {
 		ed, err := o.at(e.read, ops[i].Key)
 		if err != nil {
@@ -213,9 +230,8 @@ func (e *evaluation) execute(ed *edit, op *TxnOp, res *OpResult) (OpFailure, err
 		ed.delete()
 		return 0, nil
 	case OpAdd:
-		failure, err := e.add(ed, op, res)
-		if failure != 0 || err != nil {
-			return failure, err
+		if failure := e.add(ed, op, res); failure != 0 {
+			return failure, nil
 		}
 	}
 	res.Exists, res.Version = true, e.version
@@ -230,30 +246,34 @@ func (e *evaluation) get(ed *edit, res *OpResult) error {
 		e.tooLarge = true
 		return nil
 	}
-	var err error
-	res.Value, err = ed.read(e.read)
 	res.Exists, res.Version = true, e.version
-	if !ed.written {
-		res.Version = ed.old.version
+	if ed.written {
+		res.Value = append(make([]byte, 0, len(ed.value)), ed.value...) // of its own, as any that is read: see Result.Clone
+		return nil
 	}
+	var err error
+	res.Value, err = e.read.value(ed.key, &ed.old)
+	res.Version = ed.old.version
 	return err
 }
 
-func (e *evaluation) add(ed *edit, op *TxnOp, res *OpResult) (OpFailure, error) {
-	n, failure, err := ed.number(e.read)
-	if failure != 0 || err != nil {
-		return failure, err
+func (e *evaluation) add(ed *edit, op *TxnOp, res *OpResult) OpFailure {
+	n, failure := ed.number()
+	if failure != 0 {
+		return failure
 	}
 	sum := n + op.By
 	switch {
 	case (sum > n) != (op.By > 0) && op.By != 0:
-		return OpOverflow, nil
+		return OpOverflow
 	case op.Min != nil && sum < *op.Min, op.Max != nil && sum > *op.Max:
-		return OpBound, nil
+		return OpBound
 	}
-	res.Value = strconv.AppendInt(nil, sum, 10)
+	at := len(e.numbers)
+	e.numbers = strconv.AppendInt(e.numbers, sum, 10)
+	res.Value = e.numbers[at:len(e.numbers):len(e.numbers)]
 	ed.set(res.Value)
-	return 0, nil
+	return 0
 }
 
 // condition is what a condition sees, and whether it holds.
@@ -286,6 +306,9 @@ func (e *evaluation) condition(c *TxnCondition) (Seen, error) {
 func hasValue(read source, c *TxnCondition, rec *record) (bool, error) {
 	if !rec.exists() || rec.length != uint64(len(c.Value)) {
 		return false, nil
+	}
+	if !rec.split {
+		return string(rec.inline) == string(c.Value), nil
 	}
 	v, err := read.value(c.Key, rec)
 	return err == nil && string(v) == string(c.Value), err

@@ -137,14 +137,15 @@ func (p *Partition) endHold(b Batch, key []byte) error {
 	return nil
 }
 
-// noteUnlocked takes note of the held keys among locks that are released.
-func (p *Partition) noteUnlocked(locks []lock) {
+// noteUnlocked takes note of the held keys among those whose locks are to be released.
+func (p *Partition) noteUnlocked(holds []hold) {
 	if len(p.held) == 0 {
 		return
 	}
-	for i := range locks {
-		if _, held := p.held[locks[i].name]; held && locks[i].space == ItemSpace {
-			p.unlocked = append(p.unlocked, locks[i].name)
+	for i := range holds {
+		name := holds[i].of
+		if _, held := p.held[string(name.name)]; held && name.space == ItemSpace {
+			p.unlocked = append(p.unlocked, string(name.name))
 		}
 	}
 }
@@ -155,9 +156,10 @@ func (p *Partition) heldCost(r *txnRecord) int {
 		return 0
 	}
 	cost := 0
-	for i := range r.locks {
-		if _, held := p.held[r.locks[i].name]; held && r.locks[i].space == ItemSpace {
-			cost += writeCost(len(r.locks[i].name))
+	for i := range r.holds {
+		name := r.holds[i].of
+		if _, held := p.held[string(name.name)]; held && name.space == ItemSpace {
+			cost += writeCost(len(name.name))
 		}
 	}
 	return cost

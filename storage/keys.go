@@ -38,7 +38,11 @@ func appendPrefix(dst []byte, id PartitionID, c column) []byte {
 }
 
 func metaKey(id PartitionID, which byte) []byte {
-	return append(appendPrefix(make([]byte, 0, prefixBytes+1), id, colMeta), which)
+	return appendMetaKey(make([]byte, 0, prefixBytes+1), id, which)
+}
+
+func appendMetaKey(dst []byte, id PartitionID, which byte) []byte {
+	return append(appendPrefix(dst, id, colMeta), which)
 }
 
 func appendDataKey(dst []byte, id PartitionID, key []byte) []byte {

@@ -2,7 +2,11 @@ package storage_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/ringkv/ringkv/storage"
 )
@@ -112,4 +116,111 @@ func TestLockTableHoldersStop(t *testing.T) {
 		return true
 	})
 	l.Holders(storage.ItemSpace, []byte("c"), false, func(o *storage.OpenTxn) bool { return false })
+}
+
+// TestLockTableIsAMap: with any number of names, locked and released in any order, the table is what a map says.
+func TestLockTableIsAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := newReplica(t, 0)
+		x, s := map[string]uint64{}, map[string]map[uint64]bool{} // names to who holds them
+		parts := map[uint64]*storage.Prepare{}
+		for seq := range uint64(rapid.IntRange(1, 40).Draw(t, "transactions")) {
+			if rapid.IntRange(0, 2).Draw(t, "end one") == 0 {
+				endOne(t, r, x, s, parts)
+			}
+			p := drawLocks(t, seq+1)
+			if reply := r.apply(prepared(seq+1, p)).Txn; reply.Kind != storage.ReplyYes {
+				if reply.Reason != storage.Conflict {
+					t.Fatalf("got %+v", reply)
+				}
+				continue
+			}
+			parts[seq+1] = p
+			for _, op := range p.Then {
+				switch {
+				case op.Kind == storage.OpPut:
+					x[string(op.Key)] = seq + 1
+				case s[string(op.Key)] == nil:
+					s[string(op.Key)] = map[uint64]bool{}
+					fallthrough
+				default:
+					s[string(op.Key)][seq+1] = true
+				}
+			}
+		}
+		compareLocks(t, r.p.Locks(), x, s)
+	})
+}
+
+// drawLocks returns a part with gets and puts of keys that few others have, so that most can be prepared.
+func drawLocks(t *rapid.T, seq uint64) *storage.Prepare {
+	p := &storage.Prepare{Protocol: storage.Auto, Participants: []storage.PartitionID{0, 9}, Partitions: 1}
+	for n := range rapid.IntRange(1, 30).Draw(t, "keys") {
+		key := fmt.Sprintf("own-%d-%d", seq, n)
+		if rapid.Bool().Draw(t, "shared") {
+			key = fmt.Sprintf("shared-%d", n)
+		}
+		op := storage.TxnOp{Kind: storage.OpGet, Key: []byte(key)}
+		if key[0] == 'o' || rapid.IntRange(0, 30).Draw(t, "write") == 0 {
+			op.Kind, op.Value = storage.OpPut, []byte("v")
+		}
+		p.Then = append(p.Then, op)
+	}
+	return p
+}
+
+func prepared(seq uint64, p *storage.Prepare) *storage.Command {
+	id := storage.TxnID{Node: 1, Incarnation: 1, Seq: seq}
+	return &storage.Command{Kind: storage.KindPrepare, Txn: &storage.TxnCommand{ID: id, Attempt: 1, Prepare: p}}
+}
+
+// endOne aborts or commits one of the transactions that hold something.
+func endOne(t *rapid.T, r *replica, x map[string]uint64, s map[string]map[uint64]bool, parts map[uint64]*storage.Prepare) {
+	open := slices.Sorted(maps.Keys(parts))
+	if len(open) == 0 {
+		return
+	}
+	seq := rapid.SampledFrom(open).Draw(t, "which")
+	c := prepared(seq, nil)
+	c.Kind = rapid.SampledFrom([]storage.Kind{storage.KindAbort, storage.KindCommit}).Draw(t, "how")
+	if c.Kind == storage.KindCommit {
+		c.Txn.Decision = storage.DecideThen
+	}
+	r.apply(c)
+	for _, op := range parts[seq].Then {
+		if x[string(op.Key)] == seq {
+			delete(x, string(op.Key))
+		}
+		delete(s[string(op.Key)], seq)
+	}
+	delete(parts, seq)
+}
+
+func compareLocks(t *rapid.T, l *storage.LockTable, x map[string]uint64, s map[string]map[uint64]bool) {
+	names := len(x)
+	for name, seq := range x {
+		if o, locked := l.XLocked([]byte(name)); !locked || o.ID.Seq != seq {
+			t.Fatalf("%s: got %v, %v", name, o, locked)
+		}
+	}
+	for name, want := range s {
+		got := map[uint64]bool{}
+		l.Holders(storage.ItemSpace, []byte(name), true, func(o *storage.OpenTxn) bool { got[o.ID.Seq] = true; return true })
+		if x[name] == 0 && !maps.Equal(got, want) {
+			t.Fatalf("%s: got %v, want %v", name, got, want)
+		}
+		if len(want) > 0 {
+			names++
+		}
+	}
+	if l.Len() != names {
+		t.Fatalf("%d names, want %d", l.Len(), names)
+	}
+	var keys []string
+	for _, k := range l.XLockedIn(nil, nil) {
+		keys = append(keys, string(k))
+	}
+	if want := slices.Sorted(maps.Keys(x)); !slices.Equal(keys, want) {
+		t.Fatalf("got %v, want %v", keys, want)
+	}
 }

@@ -17,11 +17,19 @@ const (
 )
 
 func nodeMarkKey(id PartitionID, node ring.NodeID) []byte {
-	return binary.BigEndian.AppendUint32(appendPrefix(make([]byte, 0, markKeyBytes), id, colMarks), uint32(node))
+	return appendNodeMarkKey(make([]byte, 0, markKeyBytes-4), id, node)
+}
+
+func appendNodeMarkKey(dst []byte, id PartitionID, node ring.NodeID) []byte {
+	return binary.BigEndian.AppendUint32(appendPrefix(dst, id, colMarks), uint32(node))
 }
 
 func markKey(id PartitionID, node ring.NodeID, number uint32) []byte {
-	return binary.BigEndian.AppendUint32(nodeMarkKey(id, node), number)
+	return appendMarkKey(make([]byte, 0, markKeyBytes), id, node, number)
+}
+
+func appendMarkKey(dst []byte, id PartitionID, node ring.NodeID, number uint32) []byte {
+	return binary.BigEndian.AppendUint32(appendNodeMarkKey(dst, id, node), number)
 }
 
 // raiseMark takes in the mark that came with a command, and tells whether it passes a YES (I9).
@@ -39,7 +47,7 @@ func (p *Partition) raiseMark(b Batch, t TxnID, mark uint64) (passesYes bool, er
 	}
 	i.mark = mark
 	for _, r := range i.records {
-		if r.id.Seq >= mark {
+		if r.seq >= mark {
 			break
 		}
 		passesYes = passesYes || r.state == TxnYes
@@ -74,8 +82,9 @@ func (p *Partition) flushMarks(b Batch) error {
 }
 
 func (p *Partition) writeMark(b Batch, i *incarnation) error {
-	v := binary.AppendUvarint(make([]byte, 0, 2*binary.MaxVarintLen64), i.mark)
-	return b.Set(markKey(p.id, i.node, i.number), binary.AppendUvarint(v, i.cleaned))
+	p.buf.key = appendMarkKey(p.buf.key[:0], p.id, i.node, i.number)
+	p.buf.cell = appendUvarints(p.buf.cell[:0], i.mark, i.cleaned)
+	return b.Set(p.buf.key, p.buf.cell)
 }
 
 // writeNode stores what is closed and forgotten.

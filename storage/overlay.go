@@ -4,8 +4,9 @@ import "strconv"
 
 // overlay is what a branch has made of the keys that it touched, in the order in which it touched them.
 type overlay struct {
-	edits []edit
-	index map[string]int // of edits by key, once there are many
+	edits   []edit
+	index   map[string]int // of edits by key, once there are many
+	results []OpResult     // memory of those of the branch
 }
 
 // manyEdits is from where on an index is cheaper than comparing.
@@ -86,34 +87,30 @@ func (e *edit) length() uint64 {
 	return e.old.length
 }
 
-// read returns the value as it is now.
-func (e *edit) read(from source) ([]byte, error) {
+// short returns the value as it is now, which is not split.
+func (e *edit) short() []byte {
 	if e.written {
-		return e.value, nil
+		return e.value
 	}
-	return from.value(e.key, &e.old)
+	return e.old.inline
 }
 
 // maxNumber is the length of the longest number.
 const maxNumber = len("-9223372036854775808")
 
 // number returns the value as a number; an absent key counts as 0.
-func (e *edit) number(from source) (int64, OpFailure, error) {
+func (e *edit) number() (int64, OpFailure) {
 	if !e.exists {
-		return 0, 0, nil
+		return 0, 0
 	}
 	if e.length() > uint64(maxNumber) {
-		return 0, OpNoNumber, nil
+		return 0, OpNoNumber
 	}
-	v, err := e.read(from)
-	if err != nil {
-		return 0, 0, err
-	}
-	n, ok := parseNumber(v)
+	n, ok := parseNumber(e.short())
 	if !ok {
-		return 0, OpNoNumber, nil
+		return 0, OpNoNumber
 	}
-	return n, 0, nil
+	return n, 0
 }
 
 // parseNumber accepts -?(0|[1-9][0-9]*) in 64 bits, and nothing else.

@@ -32,8 +32,14 @@ type Partition struct {
 	leases    leaseIndex
 
 	ring     *ring.Ring // of the last prepare
-	buf      scratch
 	recorder recorder
+
+	// Memory that is used again.
+	buf    scratch
+	drafts drafts
+	txn    TxnCommand // of the entry at hand, as is the next
+	reply  TxnReply   // where Result.Txn points to
+	source partitionSource
 }
 
 // scratch is memory for what the engine reads at once and does not keep: keys, and cells to set.
@@ -116,6 +122,7 @@ func (p *Partition) Alarms() uint64 { return p.alarms }
 // Apply applies one log entry into b; index must be above the applied index (ErrOrder). Empty data only raises the
 // applied index, as does what is no valid command, which gives StatusInvalid: on every replica alike. The caller has
 // made sure that p.ApplyCost(data) fits b. Nothing of the entry survives unless Flush and Commit of the same batch follow.
+// The result is valid until the next Apply; who keeps it longer keeps a Clone.
 func (p *Partition) Apply(b Batch, index, term uint64, data []byte) (Result, error) {
 	if err := p.advance(index, term); err != nil {
 		return Result{}, err
@@ -123,19 +130,31 @@ func (p *Partition) Apply(b Batch, index, term uint64, data []byte) (Result, err
 	if len(data) == 0 {
 		return Result{}, nil
 	}
-	if len(data) > 1 && Kind(data[1]) == KindPrepare && p.txns.mayKeep(len(data)) {
-		data = slices.Clone(data) // the decoded part will stay in memory: without the batch that the entry came in
-	}
-	c, err := DecodeCommand(data)
-	if err != nil || !c.valid() {
-		return Result{Status: StatusInvalid}, nil //nolint:nilerr // the same answer on every replica
-	}
-	res, err := p.dispatch(b, &c, data)
+	res, err := p.applyCommand(b, data)
+	p.drafts.end()
+	p.source.r = nil
 	if err != nil {
 		p.err = fmt.Errorf("apply partition %d index %d: %w", p.id, index, err)
 		return Result{}, p.err
 	}
 	return res, nil
+}
+
+func (p *Partition) applyCommand(b Batch, data []byte) (Result, error) {
+	d := decoder{b: data}
+	var c Command
+	if k := kindOf(data); isTxnKind(k) {
+		p.txn = TxnCommand{}
+		c.Txn = &p.txn
+		if k == KindPrepare || k == KindSingle {
+			d.draft = p.drafts.take(data, p.txns.mayKeep(len(data)))
+			d.b, p.txn.Prepare = d.draft.bytes, &d.draft.prepare
+		}
+	}
+	if err := d.command(&c); err != nil || !c.valid() {
+		return Result{Status: StatusInvalid}, nil //nolint:nilerr // the same answer on every replica
+	}
+	return p.dispatch(b, &c, d.draft)
 }
 
 // SetConf records a configuration entry as the one at index. conf is copied; ErrTooLarge if over MaxConfBytes.
@@ -160,7 +179,9 @@ func (p *Partition) Flush(b Batch) error {
 	}
 	err := p.flushMarks(b)
 	if err == nil {
-		err = b.Set(metaKey(p.id, metaRecord), appendMeta(nil, &p.meta))
+		p.buf.key = appendMetaKey(p.buf.key[:0], p.id, metaRecord)
+		p.buf.cell = appendMeta(p.buf.cell[:0], &p.meta)
+		err = b.Set(p.buf.key, p.buf.cell)
 	}
 	if err != nil {
 		p.err = fmt.Errorf("flush partition %d: %w", p.id, err)
@@ -181,7 +202,8 @@ func (p *Partition) advance(index, term uint64) error {
 	return nil
 }
 
-func (p *Partition) dispatch(b Batch, c *Command, data []byte) (Result, error) {
+// dispatch applies a command; draft is that of its part, nil if it has none.
+func (p *Partition) dispatch(b Batch, c *Command, draft *draft) (Result, error) {
 	p.meta.Clock = max(p.meta.Clock, c.Clock)
 	p.recorder.begin(c)
 	switch c.Kind {
@@ -200,5 +222,5 @@ func (p *Partition) dispatch(b Batch, c *Command, data []byte) (Result, error) {
 	case KindAcquire, KindCancel, KindRenew, KindRelease:
 		return p.applyLease(b, c)
 	}
-	return p.applyTxn(b, c, data[denyOffset:])
+	return p.applyTxn(b, c, draft)
 }

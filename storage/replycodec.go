@@ -127,7 +127,7 @@ func (d *decoder) openTxn() *OpenTxn {
 		Attempt:      Attempt(d.uint32()),
 		Home:         d.partition(),
 		Age:          Millis(d.uvarint()),
-		Participants: d.participants(),
+		Participants: d.participants(nil),
 	}
 }
 

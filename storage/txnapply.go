@@ -18,19 +18,20 @@ type judgement struct {
 	p      *Partition
 	b      Batch
 	t      *TxnCommand
+	draft  *draft     // of the command's part, nil if it has none
 	rec    *txnRecord // nil while the transaction is ABSENT or GONE
 	gone   bool
 	closed bool // its incarnation is closed: ABSENT counts as NO(∞)
 }
 
-// applyTxn applies a transaction command; body is what stands behind its header.
-func (p *Partition) applyTxn(b Batch, c *Command, body []byte) (Result, error) {
+// applyTxn applies a transaction command.
+func (p *Partition) applyTxn(b Batch, c *Command, draft *draft) (Result, error) {
 	t := c.Txn
 	passesYes, err := p.raiseMark(b, t.ID, t.Mark)
 	if err != nil {
 		return Result{}, err
 	}
-	reply, err := p.answerTxn(b, c, body)
+	reply, err := p.answerTxn(b, c, draft)
 	if err != nil {
 		return Result{}, err
 	}
@@ -50,7 +51,7 @@ func (p *Partition) applyTxn(b Batch, c *Command, body []byte) (Result, error) {
 	return Result{Status: StatusTxn, Txn: reply}, nil
 }
 
-func (p *Partition) answerTxn(b Batch, c *Command, body []byte) (*TxnReply, error) {
+func (p *Partition) answerTxn(b Batch, c *Command, draft *draft) (*TxnReply, error) {
 	switch c.Kind {
 	case KindMark:
 		return &TxnReply{Kind: ReplyAck}, nil
@@ -59,11 +60,11 @@ func (p *Partition) answerTxn(b Batch, c *Command, body []byte) (*TxnReply, erro
 	case KindForget:
 		return p.forget(b, c.Txn)
 	}
-	j := judgement{p: p, b: b, t: c.Txn}
+	j := judgement{p: p, b: b, t: c.Txn, draft: draft}
 	j.meet()
 	switch c.Kind {
 	case KindPrepare:
-		return j.prepare(body)
+		return j.prepare()
 	case KindSingle:
 		return j.single()
 	case KindRefuse:
@@ -127,19 +128,27 @@ func (j *judgement) about() (*TxnReply, error) {
 	case j.rec == nil:
 		return j.reply(ReplyAbsent), nil
 	case j.rec.state == TxnNo:
-		return &TxnReply{Kind: ReplyNo, Attempt: j.rec.attempt, Reason: j.rec.reason}, nil
+		return j.say(TxnReply{Kind: ReplyNo, Attempt: j.rec.attempt, Reason: j.rec.reason}), nil
 	case j.rec.state == TxnYes:
-		r := &TxnReply{Kind: ReplyYes, Attempt: j.rec.attempt}
+		r := j.say(TxnReply{Kind: ReplyYes, Attempt: j.rec.attempt})
 		return r, j.addVote(r)
 	}
-	r := &TxnReply{Kind: ReplyCommitted, Attempt: j.rec.attempt, Decision: j.rec.decision}
+	r := j.say(TxnReply{Kind: ReplyCommitted, Attempt: j.rec.attempt, Decision: j.rec.decision})
 	if j.rec.attempt < j.t.Attempt {
 		r.Alarm = alarmI1
 	}
 	return r, j.addVote(r)
 }
 
-func (j *judgement) reply(k ReplyKind) *TxnReply { return &TxnReply{Kind: k, Attempt: j.t.Attempt} }
+func (j *judgement) reply(k ReplyKind) *TxnReply {
+	return j.say(TxnReply{Kind: k, Attempt: j.t.Attempt})
+}
+
+// say makes r the answer, in place of any before it.
+func (j *judgement) say(r TxnReply) *TxnReply {
+	j.p.reply = r
+	return &j.p.reply
+}
 
 // refusal is a no about the command's attempt, by a record that has passed it or is of it.
 func (j *judgement) refusal() *TxnReply {
@@ -176,6 +185,6 @@ func (j *judgement) addVote(r *TxnReply) error {
 	if err != nil {
 		return err
 	}
-	r.Vote = ev.voted()
+	r.Vote = &ev.vote
 	return nil
 }

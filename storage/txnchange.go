@@ -5,7 +5,7 @@ package storage
 // record is the transaction's record, a new one where it is ABSENT; the caller gives it a state.
 func (j *judgement) record() *txnRecord {
 	if j.rec == nil {
-		j.rec = &txnRecord{id: j.t.ID, home: j.t.Home}
+		j.rec = j.p.txns.newRecord(j.t.ID, j.t.Home)
 		j.p.txns.addNode(j.t.ID.Node).addRun(j.t.ID.Incarnation).add(j.rec)
 	}
 	return j.rec
@@ -17,14 +17,16 @@ func (j *judgement) release() {
 		return
 	}
 	r := j.rec
-	j.p.locks.release(r.open, r.locks)
-	j.p.noteUnlocked(r.locks)
+	j.p.noteUnlocked(r.holds)
+	j.p.locks.release(r.open, r.holds)
 	j.p.txns.removeYes(r)
 	if r.kept != nil {
 		j.p.txns.kept -= r.kept.weight(r.body)
+		j.p.drafts.giveBack(r.kept)
 	}
 	j.p.leases.unskip()
-	r.open, r.locks, r.kept = nil, nil, nil
+	clear(r.holds)
+	r.open, r.holds, r.kept = nil, r.holds[:0], nil
 	r.acceptor, r.version, r.cost, r.order = acceptor{}, 0, 0, 0
 }
 
@@ -44,24 +46,24 @@ func (j *judgement) toNo(a Attempt, why Reason) error {
 }
 
 // toYes takes the locks and binds the group until the decision.
-func (j *judgement) toYes(ev *evaluation, cost int, locks []lock, body []byte) error {
-	keep := j.p.txns.mayKeep(denyOffset + len(body)) // as Apply has judged
+func (j *judgement) toYes(cost int) error {
 	j.release()
-	r := j.record()
+	r, d := j.record(), j.draft
 	was := r.chunks()
 	p := j.p
-	p.meta.Revision = max(p.meta.Revision, ev.version)
-	r.attempt, r.state, r.protocol, r.reason = j.t.Attempt, TxnYes, ev.part.Protocol, NoReason
-	r.version, r.cost, r.order = ev.version, uint64(cost), p.meta.Applied
-	r.open, r.locks = openOf(r.id, r.attempt, r.home, ev.part), locks
-	p.locks.take(r.open, locks)
+	p.meta.Revision = max(p.meta.Revision, d.version)
+	r.attempt, r.state, r.protocol, r.reason = j.t.Attempt, TxnYes, d.part.Protocol, NoReason
+	r.version, r.cost, r.order = d.version, uint64(cost), p.meta.Applied
+	r.open = openOf(r.id, r.attempt, r.home, d.part)
+	r.holds = p.locks.take(r.open, d.locks, r.holds)
 	p.txns.addYes(r)
-	if weight := ev.weight(uint64(len(body))); keep && p.txns.kept+weight <= maxKept {
-		ev.detach()
-		r.kept = ev
+	if weight := d.weight(uint64(len(d.body()))); d.keep && p.txns.kept+weight <= maxKept {
+		d.detach()
+		p.drafts.hold(d)
+		r.kept = d
 		p.txns.kept += weight
 	}
-	return p.writeRecord(j.b, r, body, was)
+	return p.writeRecord(j.b, r, d.body(), was)
 }
 
 // toCommitted executes decision d, which ev has evaluated, and keeps what later questions need. The locks are released

@@ -44,7 +44,7 @@ func (n *nodeTxns) unfinished(below uint32) []*OpenTxn {
 		}
 		limit := n.limit(i)
 		for _, r := range i.records {
-			if r.state == TxnYes || r.unanswered() && r.id.Seq >= limit {
+			if r.state == TxnYes || r.unanswered() && r.seq >= limit {
 				open = append(open, r.open)
 			}
 		}

@@ -104,20 +104,12 @@ func appendTxn(dst []byte, k Kind, t *TxnCommand) []byte {
 	return dst // refuse, mark, close, forget
 }
 
-func (d *decoder) txn(k Kind) *TxnCommand {
-	if k == KindPrepare || k == KindSingle {
-		both := new(struct {
-			t TxnCommand
-			p Prepare
-		})
-		both.t.Prepare = &both.p
-		d.txnHeader(&both.t)
-		d.prepare(&both.p)
-		return &both.t
-	}
-	t := new(TxnCommand)
+// txn decodes what stands behind the clock into t, which is empty but for its Prepare, if k has one.
+func (d *decoder) txn(k Kind, t *TxnCommand) {
 	d.txnHeader(t)
 	switch k {
+	case KindPrepare, KindSingle:
+		d.prepare(t.Prepare)
 	case KindDecide:
 		t.Decision = d.decision()
 	case KindPropose:
@@ -133,7 +125,6 @@ func (d *decoder) txn(k Kind) *TxnCommand {
 	case KindAbort:
 		t.Final = d.bool()
 	}
-	return t
 }
 
 func appendPrepare(dst []byte, p *Prepare) []byte {
@@ -171,19 +162,18 @@ func (d *decoder) prepareHead(p *Prepare) (flags byte) {
 
 func (d *decoder) prepare(p *Prepare) {
 	flags := d.prepareHead(p)
-	p.Participants = d.participants()
+	p.Participants = d.participants(p.Participants)
 	if flags&prepareToken != 0 {
 		p.Token = d.token()
 	}
-	if n := d.items(); n > 0 {
-		p.If = make([]TxnCondition, n)
-		for i := range p.If {
-			d.txnCondition(&p.If[i])
-		}
+	p.If = sized(p.If, d.items())
+	for i := range p.If {
+		p.If[i] = TxnCondition{}
+		d.txnCondition(&p.If[i])
 	}
-	p.Then = d.txnOps()
+	p.Then = d.txnOps(p.Then)
 	if p.HasElse {
-		p.Else = d.txnOps()
+		p.Else = d.txnOps(p.Else)
 	}
 }
 
@@ -195,12 +185,9 @@ func appendParticipants(dst []byte, ps []PartitionID) []byte {
 	return dst
 }
 
-func (d *decoder) participants() []PartitionID {
-	n := d.count()
-	if n == 0 {
-		return nil
-	}
-	ps := make([]PartitionID, n)
+// participants decodes a list into memory, if that suffices.
+func (d *decoder) participants(memory []PartitionID) []PartitionID {
+	ps := sized(memory, d.count())
 	for i := range ps {
 		ps[i] = d.partition()
 	}

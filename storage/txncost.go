@@ -65,7 +65,7 @@ func (p *Partition) removalCost(n *nodeTxns, i *incarnation, mark uint64) int {
 	}
 	cost := 0
 	end := max(n.limit(i), mark)
-	for at := 0; at < len(i.records) && at < removePerEntry && i.records[at].id.Seq < end && cost < removeBytes; at++ {
+	for at := 0; at < len(i.records) && at < removePerEntry && i.records[at].seq < end && cost < removeBytes; at++ {
 		cost += recordCost(0, 0, int(i.records[at].body))
 	}
 	return cost

@@ -67,7 +67,7 @@ func (p *Partition) loadRun(r Reader, first TxnID) error {
 		if err != nil {
 			return false, err
 		}
-		i.records = append(i.records, &rec)
+		i.records = append(i.records, seqRecord{id.Seq, &rec})
 		if rec.state == TxnYes {
 			p.txns.addYes(&rec)
 		}
@@ -95,12 +95,12 @@ func (p *Partition) loadYes(r Reader, rec *txnRecord) error {
 	if err != nil {
 		return err
 	}
-	rec.locks = locksOf(part)
+	locks := appendLocks(nil, part)
 	rec.open = openOf(rec.id, rec.attempt, rec.home, part)
-	if other := p.locks.conflict(rec.locks, rec.id); other != nil {
+	if other := p.locks.conflict(locks, rec.id); other != nil {
 		return corruptf("transactions %v and %v hold the same lock", rec.id, other.ID)
 	}
-	p.locks.take(rec.open, rec.locks)
+	rec.holds = p.locks.take(rec.open, locks, rec.holds)
 	return nil
 }
 
@@ -117,12 +117,12 @@ func (p *Partition) partOf(r Reader, rec *txnRecord) (*Prepare, error) {
 // locks, once more.
 func (p *Partition) evaluationOf(r Reader, rec *txnRecord) (*evaluation, error) {
 	if rec.kept != nil {
-		return rec.kept, nil
+		return &rec.kept.evaluation, nil
 	}
 	part, err := p.partOf(r, rec)
 	if err != nil {
 		return nil, err
 	}
-	ev := &evaluation{read: partitionSource{r, p}, part: part, version: rec.version}
+	ev := &evaluation{read: p.reading(r), part: part, version: rec.version}
 	return ev, ev.both()
 }

@@ -46,13 +46,11 @@ func appendTxnOps(dst []byte, ops []TxnOp) []byte {
 	return dst
 }
 
-func (d *decoder) txnOps() []TxnOp {
-	n := d.items()
-	if n == 0 {
-		return nil
-	}
-	ops := make([]TxnOp, n)
+// txnOps decodes operations into memory, if that suffices.
+func (d *decoder) txnOps(memory []TxnOp) []TxnOp {
+	ops := sized(memory, d.items())
 	for i := range ops {
+		ops[i] = TxnOp{}
 		d.txnOp(&ops[i])
 	}
 	return ops
@@ -120,11 +118,20 @@ func (d *decoder) addOp(op *TxnOp) {
 	flags := d.flags(opFlags)
 	op.By = unzigzag(d.uvarint())
 	if flags&opMin != 0 {
-		op.Min = new(unzigzag(d.uvarint()))
+		op.Min = d.bound()
 	}
 	if flags&opMax != 0 {
-		op.Max = new(unzigzag(d.uvarint()))
+		op.Max = d.bound()
 	}
+}
+
+func (d *decoder) bound() *int64 {
+	v := unzigzag(d.uvarint())
+	if d.draft == nil {
+		return new(v)
+	}
+	d.draft.bounds = append(d.draft.bounds, v) // where that moves, those before stay valid
+	return &d.draft.bounds[len(d.draft.bounds)-1]
 }
 
 // zigzag makes numbers near 0 short, whatever their sign.

@@ -1,10 +1,6 @@
 package storage
 
-import (
-	"slices"
-
-	"github.com/ringkv/ringkv/ring"
-)
+import "github.com/ringkv/ringkv/ring"
 
 // MaxApplyBytes is what applying one entry may add to an engine's batch. Every engine takes as much, with room for the
 // flushes; a part that would need more is refused (TooLarge). It is the same everywhere, as the refusal is replicated.
@@ -28,46 +24,45 @@ func (j *judgement) earlier() (*TxnReply, error) {
 	return nil, nil
 }
 
-func (j *judgement) prepare(body []byte) (*TxnReply, error) {
+func (j *judgement) prepare() (*TxnReply, error) {
 	if r, err := j.earlier(); r != nil || err != nil {
 		return r, err
 	}
-	part := j.t.Prepare
-	locks := locksOf(part)
-	no, err := j.objection(part, locks)
+	d := j.draft
+	d.lock()
+	no, err := j.objection(d.part, d.locks)
 	if err != nil || no != nil {
 		return j.voteNo(no, err)
 	}
-	ev := &evaluation{read: partitionSource{j.b, j.p}, part: part}
-	if part.writes() {
-		ev.version = j.p.meta.Revision + 1
+	d.read = j.p.reading(j.b)
+	if d.part.writes() {
+		d.version = j.p.meta.Revision + 1
 	}
-	if err := ev.both(); err != nil {
+	if err := d.both(); err != nil {
 		return nil, err
 	}
-	cost := ev.cost(len(body))
-	if ev.tooLarge || cost > MaxApplyBytes {
+	cost := d.cost(len(d.body()))
+	if d.tooLarge || cost > MaxApplyBytes {
 		return j.voteNo(j.no(TooLarge), nil)
 	}
 	r := j.reply(ReplyYes)
-	r.Vote = ev.voted()
-	return r, j.toYes(ev, cost, locks, body)
+	r.Vote = &d.vote
+	return r, j.toYes(cost)
 }
 
 func (j *judgement) single() (*TxnReply, error) {
 	if r, err := j.earlier(); r != nil || err != nil {
 		return r, err
 	}
-	part := j.t.Prepare
-	var locks []lock
+	ev := &j.draft.evaluation
 	if j.p.locks.Len() > 0 {
-		locks = locksOf(part) // it holds none, so that they matter only beside those of others
+		j.draft.lock() // it holds none, so that they matter only beside those of others
 	}
-	no, err := j.objection(part, locks)
+	no, err := j.objection(ev.part, j.draft.locks)
 	if err != nil || no != nil {
 		return j.voteNo(no, err)
 	}
-	ev := evaluation{read: partitionSource{j.b, j.p}, part: part, version: j.p.meta.Revision + 1}
+	ev.read, ev.version = j.p.reading(j.b), j.p.meta.Revision+1
 	d, err := ev.alone()
 	if err != nil {
 		return nil, err
@@ -75,15 +70,15 @@ func (j *judgement) single() (*TxnReply, error) {
 	if ev.tooLarge || ev.cost(0) > MaxApplyBytes {
 		return j.voteNo(j.no(TooLarge), nil)
 	}
-	if slices.ContainsFunc(ev.edits(d), func(e edit) bool { return e.written }) {
+	if ev.wrote(d) {
 		j.p.meta.Revision = ev.version
 	}
 	rec := j.record()
 	j.release()
-	rec.protocol = part.Protocol
+	rec.protocol = ev.part.Protocol
 	r := j.reply(ReplyCommitted)
-	r.Decision, r.Vote = d, ev.voted()
-	return r, j.toCommitted(&ev, d, nil)
+	r.Decision, r.Vote = d, &ev.vote
+	return r, j.toCommitted(ev, d, nil)
 }
 
 // objection is why the part cannot be prepared, nil if it can.

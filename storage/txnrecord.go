@@ -1,9 +1,6 @@
 package storage
 
-import (
-	"encoding/binary"
-	"slices"
-)
+import "encoding/binary"
 
 // txnRecord is what the group keeps of one transaction (section 2 of the protocol), as held in memory. Its body stays in
 // the engine: of a YES the part that was prepared, of a COMMITTED the vote as far as it matters.
@@ -23,10 +20,10 @@ type txnRecord struct {
 	body     uint64   // length of the body, 0 if none
 	stored   bool     // the engine has its cell
 
-	open  *OpenTxn    // YES, and COMMITTED whose token lacks its answer
-	token [16]byte    // of the latter: where the answer goes
-	locks []lock      // YES
-	kept  *evaluation // YES: of the body; nil if it is to be evaluated again
+	open  *OpenTxn // YES, and COMMITTED whose token lacks its answer
+	token [16]byte // of the latter: where the answer goes
+	holds []hold   // YES: its locks
+	kept  *draft   // YES: of the body; nil if it is to be evaluated again
 }
 
 // acceptor is a group's side of 3pc's agreement (R8). The zero acceptor has promised the coordinator's ballot.
@@ -148,8 +145,13 @@ func decodeVote(id TxnID, body []byte) (*Vote, error) {
 
 // openOf is what others are told of a part.
 func openOf(id TxnID, a Attempt, home PartitionID, p *Prepare) *OpenTxn {
-	return &OpenTxn{
-		ID: id, Attempt: a, Protocol: p.Protocol, Home: home, Participants: slices.Clone(p.Participants),
+	both := new(struct {
+		open OpenTxn
+		few  [4]PartitionID // of most all participants
+	})
+	both.open = OpenTxn{
+		ID: id, Attempt: a, Protocol: p.Protocol, Home: home, Participants: append(both.few[:0], p.Participants...),
 		Token: p.Token != nil, Age: p.Age, Ordered: p.Ordered,
 	}
+	return &both.open
 }

@@ -23,6 +23,7 @@ func (p *Partition) removeFinished(g *budget, n *nodeTxns, i *incarnation) error
 			return err
 		}
 		i.drop(end)
+		p.txns.forget(r)
 		g.left--
 	}
 	if g.left == before {
@@ -37,7 +38,8 @@ func (p *Partition) removeRecord(b Batch, i *incarnation, r *txnRecord) error {
 		if err := deleteChunks(b, key, 0, r.chunks()); err != nil {
 			return err
 		}
-		return b.Delete(txnKey(p.id, r.id))
+		p.buf.key = appendTxnKey(p.buf.key[:0], p.id, colTxn, r.id)
+		return b.Delete(p.buf.key)
 	}
 	i.addStub(r)
 	if r.body <= stubBody && !r.unanswered() {

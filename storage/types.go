@@ -105,7 +105,8 @@ const (
 	StatusPurged          Status = 11 // purge: Count keys removed
 )
 
-// Result is what applying a command answered. It is the same on every replica.
+// Result is what applying a command answered. It is the same on every replica. What Apply returned points into memory of the
+// Partition that the next Apply uses again: see Clone.
 type Result struct {
 	Status  Status
 	Version Version

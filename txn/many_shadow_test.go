@@ -48,6 +48,7 @@ func (s *shadow) do(g storage.PartitionID, c *storage.Command) (storage.Result, 
 	cost := s.groups[g].ApplyCost(data)
 	s.index[g]++
 	res, err := s.groups[g].Apply(b, s.index[g], 1, data)
+	res = res.Clone()
 	if err != nil {
 		return res, err
 	}

@@ -268,7 +268,7 @@ func (a *applier) one(g *group, e *raftpb.Entry) (storage.Result, error) {
 }
 
 func (a *applier) answer(g *group, op *Op, ours bool, res storage.Result) {
-	r := result{g: g, op: op, res: res}
+	r := result{g: g, op: op, res: res.Clone()} // it is told later, when the partition is further on
 	if !ours {
 		r.err = replica.ErrDropped
 	}

@@ -137,7 +137,7 @@ func (g *groups) apply(p storage.PartitionID, cmd []byte) (storage.Result, error
 	if err != nil {
 		return res, err
 	}
-	return res, errors.Join(part.Flush(b), b.Commit())
+	return res.Clone(), errors.Join(part.Flush(b), b.Commit())
 }
 
 func (g *groups) put(key, value string) {
