@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/ringkv/ringkv/cluster/replica"
 	"github.com/ringkv/ringkv/cluster/worker"
@@ -183,5 +184,33 @@ func TestNewsOfCommitsLingers(t *testing.T) {
 	m.wait(linger)
 	if bare, along := m.news(23); bare != 0 || along != 1 {
 		t.Fatalf("%d alone, %d with entries; want it along with the next entry only", bare, along)
+	}
+}
+
+// A new configuration is no such news. Until the others know that it is committed they would, without the leader, elect by
+// the old one.
+func TestNewsOfAConfigurationDoesNotLinger(t *testing.T) {
+	m := filled(t)
+	m.linger = linger
+	m.powercut()
+	if err := m.tryOpen(2); err != nil {
+		t.Fatal(err)
+	}
+	m.worker.NodeGone(leader.Node())
+	change, err := proto.Marshal(&raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{
+		{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(uint64(replica.MakeID(9, 1)))},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := appendFrom(4, 20, 3, 0, 20)
+	old.Entries = append(old.Entries, &raftpb.Entry{
+		Type: raftpb.EntryConfChangeV2.Enum(), Index: new(uint64(21)), Term: new(uint64(4)), Data: change,
+	})
+	m.worker.Deliver(0, old)
+	m.elect()
+	m.follow(22)
+	if bare, _ := m.news(22); bare == 0 {
+		t.Fatal("the news that a configuration is committed lingers")
 	}
 }

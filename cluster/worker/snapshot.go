@@ -168,9 +168,9 @@ func (w *Worker) resetLog(g *group, rd *replica.Ready) error {
 // resume carries out the rest of the Ready that brought the snapshot.
 func (w *Worker) resume(g *group, rd replica.Ready) error {
 	g.rep.Stable(&rd)
-	w.sendAll(g, rd.Early)
-	w.sendAll(g, rd.Late)
 	w.readies = append(w.readies[:0], ready{g, rd})
+	w.sendAll(&w.readies[0], rd.Early)
+	w.sendAll(&w.readies[0], rd.Late)
 	if err := w.apply(); err != nil {
 		return err
 	}

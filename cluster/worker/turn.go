@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -50,7 +51,7 @@ func (w *Worker) process() error {
 	}
 	for i := range w.readies {
 		r := &w.readies[i]
-		w.sendAll(r.g, r.rd.Late)
+		w.sendAll(r, r.rd.Late)
 	}
 	w.out.Flush()
 	if err := w.apply(); err != nil {
@@ -69,19 +70,20 @@ func (w *Worker) sendEarly() {
 	for i := range w.readies {
 		r := &w.readies[i]
 		sent = sent || len(r.rd.Early) > 0
-		w.sendAll(r.g, r.rd.Early)
+		w.sendAll(r, r.rd.Early)
 	}
 	if sent {
 		w.out.Flush()
 	}
 }
 
-func (w *Worker) sendAll(g *group, msgs []*raftpb.Message) {
+func (w *Worker) sendAll(r *ready, msgs []*raftpb.Message) {
+	g := r.g
 	for _, m := range msgs {
 		switch {
 		case m.GetType() == raftpb.MsgSnap:
 			w.sendSnapshot(g, m)
-		case w.isNews(g, m):
+		case w.isNews(g, m) && !r.changesMembers():
 			w.holdNews(g, m)
 		default:
 			if m.GetType() == raftpb.MsgApp {
@@ -90,6 +92,12 @@ func (w *Worker) sendAll(g *group, msgs []*raftpb.Message) {
 			w.post(g, m)
 		}
 	}
+}
+
+// changesMembers reports whether a configuration is committed with this pass. The others must hear of it at once: while the
+// leader alone knows that a new voter counts, the loss of the leader can leave too few who would ask that voter.
+func (r *ready) changesMembers() bool {
+	return slices.ContainsFunc(r.rd.Committed, func(e *raftpb.Entry) bool { return e.GetType() != raftpb.EntryNormal })
 }
 
 func (w *Worker) post(g *group, m *raftpb.Message) {
