@@ -17,16 +17,18 @@ import (
 type reads struct {
 	gathered []Tag       // asked since the last Ready
 	asked    []readBatch // not confirmed yet, in order
-	granted  []Tag       // confirmed since the last Readable
+	granted  []readBatch // confirmed, waiting for the state machine to reach their index
 	round    uint64      // number of the newest; no two rounds of a term have the same
 	acked    []ack       // who has answered what of this leadership
 	pause    int         // ticks until what is unanswered is asked again
 	out      []*raftpb.Message
 }
 
-// readBatch are the reads that began before one round.
+// readBatch are the reads that began before one round. What they see is at least what any member may have applied by then,
+// which is more than what was acknowledged where more is committed than a turn applies.
 type readBatch struct {
 	round uint64
+	index uint64 // the commit index that the others had been told
 	tags  []Tag
 }
 
@@ -52,7 +54,7 @@ func (r *Replica) askReads() {
 		return
 	}
 	l.round++
-	l.asked = append(l.asked, readBatch{round: l.round, tags: l.gathered})
+	l.asked = append(l.asked, readBatch{round: l.round, index: r.hard.Commit, tags: l.gathered})
 	l.gathered = nil
 	r.ask()
 	r.grant() // a sole voter asks nobody
@@ -110,7 +112,7 @@ func (r *Replica) noteAnswer(m *raftpb.Message) {
 func (r *Replica) grant() {
 	l := &r.reads
 	for len(l.asked) > 0 && r.confirmed(r.conf.GetVoters(), l.asked[0].round) && r.confirmed(r.conf.GetVotersOutgoing(), l.asked[0].round) {
-		l.granted = append(l.granted, l.asked[0].tags...)
+		l.granted = append(l.granted, l.asked[0])
 		l.asked = l.asked[1:]
 	}
 }
@@ -129,9 +131,11 @@ func (r *Replica) confirmed(voters []uint64, round uint64) bool {
 
 // Readable returns the reads that the state machine, as applied now, may serve.
 func (r *Replica) Readable(dst []Tag) []Tag {
-	dst = append(dst, r.reads.granted...)
-	clear(r.reads.granted)
-	r.reads.granted = r.reads.granted[:0]
+	l := &r.reads
+	for len(l.granted) > 0 && l.granted[0].index <= r.applied {
+		dst = append(dst, l.granted[0].tags...)
+		l.granted = l.granted[1:]
+	}
 	return dst
 }
 
@@ -166,8 +170,8 @@ func (l *reads) note(voter, round uint64) {
 }
 
 // ready reports whether a Ready would have something of the reads.
-func (l *reads) ready(serving bool) bool {
-	return len(l.out) > 0 || len(l.granted) > 0 || len(l.gathered) > 0 && serving
+func (l *reads) ready(serving bool, applied uint64) bool {
+	return len(l.out) > 0 || len(l.gathered) > 0 && serving || len(l.granted) > 0 && l.granted[0].index <= applied
 }
 
 // giveUp ends all reads: the leadership that they were asked of is over. It returns their tags.
@@ -176,7 +180,9 @@ func (l *reads) giveUp() []Tag {
 	for _, b := range l.asked {
 		tags = append(tags, b.tags...)
 	}
-	tags = append(tags, l.granted...)
+	for _, b := range l.granted {
+		tags = append(tags, b.tags...)
+	}
 	l.gathered, l.asked, l.granted, l.acked = nil, nil, nil, nil
 	return tags
 }

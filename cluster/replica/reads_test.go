@@ -159,3 +159,49 @@ func TestOnlyVotersAreAsked(t *testing.T) {
 	settle(ps[0])
 	wantTags(t, "with a learner's answer", ps[0].readable)
 }
+
+// Another member may have applied all that it was told to be committed while the leader still applies it, part by part. Who
+// has seen that state and then reads must not find an older one.
+func TestReadsSeeWhatAnyMemberMayHaveApplied(t *testing.T) {
+	ps := members(t, 3)
+	elect(t, ps...)
+	const entries = 6 // the first alone, the others together once it is acknowledged
+	for range entries {
+		if err := ps[0].Propose(make([]byte, 3<<20), "w"); err != nil { // more than half of what is applied at once
+			t.Fatal(err)
+		}
+	}
+	hear := func() { // the second member stores everything, and the leader learns it, but takes no Ready
+		for _, m := range ps[0].early {
+			if m.GetTo() == uint64(peerID(1)) {
+				ps[1].step(m)
+			}
+		}
+		ps[0].early, ps[1].early, ps[1].late = nil, nil, nil
+		for ps[1].HasReady() {
+			ps[1].cycle()
+		}
+		for _, m := range append(ps[1].early, ps[1].late...) {
+			ps[0].step(m)
+		}
+	}
+	ps[0].early = nil
+	for range 2 {
+		ps[0].cycle()
+		hear()
+	}
+	ps[0].cycle()
+	told := ps[0].Status().Commit
+	if told-ps[0].AppliedIndex() < 2 {
+		t.Fatalf("applied %d of %d: all at once", ps[0].AppliedIndex(), told)
+	}
+	read(t, ps[0], "r")
+	for range 2 * entries {
+		hear()
+		ps[0].cycle()
+		if len(ps[0].readable) > 0 && ps[0].AppliedIndex() < told {
+			t.Fatalf("read at index %d, others may be at %d", ps[0].AppliedIndex(), told)
+		}
+	}
+	wantTags(t, "readable", ps[0].readable, "r")
+}

@@ -44,7 +44,7 @@ type Ready struct {
 
 // HasReady reports whether there is anything to do.
 func (r *Replica) HasReady() bool {
-	return len(r.queue) > 0 || len(r.refused) > 0 || r.reads.ready(r.Serving()) || r.raftReady()
+	return len(r.queue) > 0 || len(r.refused) > 0 || r.reads.ready(r.Serving(), r.applied) || r.raftReady()
 }
 
 // raftReady reports whether raft has something to do. It asks once only, which costs raft several allocations: there is

@@ -254,7 +254,8 @@ func (t *Transport) Call(ctx context.Context, to ring.NodeID, method uint8, body
 
 // Go is Call without waiting: done is told once what Call would return, on the goroutine of whoever ended the call. It must
 // not block: while it runs, no other answer of that node is read. A call without an answer ends with
-// context.DeadlineExceeded, at until or up to PingInterval later; the zero time is never.
+// context.DeadlineExceeded, at until or up to PingInterval later, or when its stream ends where that is being dialed or
+// stands still; the zero time is never.
 func (t *Transport) Go(to ring.NodeID, method uint8, until time.Time, body []byte, done func(resp []byte, err error)) {
 	if err := t.begun(to, method, until, body, done); err != nil {
 		done(nil, callError(to, err))
