@@ -136,6 +136,16 @@ func TestLingeringCommitsAreAnsweredWhenTheLeadershipIsLost(t *testing.T) {
 // lingeringLeader leads partition 0 of three members, with entry 21 acknowledged by a majority.
 func lingeringLeader(t *testing.T) *machine {
 	t.Helper()
+	m := lingeringFollower(t)
+	m.elect()
+	m.follow(21)
+	m.wait(linger)
+	return m
+}
+
+// lingeringFollower has partition 0 up to entry 20, lets things linger once it leads, and knows that its leader is gone.
+func lingeringFollower(t *testing.T) *machine {
+	t.Helper()
 	m := filled(t)
 	m.linger = linger
 	m.powercut()
@@ -144,9 +154,6 @@ func lingeringLeader(t *testing.T) *machine {
 	}
 	m.worker.NodeGone(leader.Node())
 	m.settle()
-	m.elect()
-	m.follow(21)
-	m.wait(linger)
 	return m
 }
 
@@ -190,13 +197,7 @@ func TestNewsOfCommitsLingers(t *testing.T) {
 // A new configuration is no such news. Until the others know that it is committed they would, without the leader, elect by
 // the old one.
 func TestNewsOfAConfigurationDoesNotLinger(t *testing.T) {
-	m := filled(t)
-	m.linger = linger
-	m.powercut()
-	if err := m.tryOpen(2); err != nil {
-		t.Fatal(err)
-	}
-	m.worker.NodeGone(leader.Node())
+	m := lingeringFollower(t)
 	change, err := proto.Marshal(&raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{
 		{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(uint64(replica.MakeID(9, 1)))},
 	}})
