@@ -3,6 +3,7 @@ package transport
 import (
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -13,10 +14,33 @@ type liveConn struct {
 	set      time.Time   // when the deadline was set; used by the reader only
 	heard    atomic.Bool // something arrived since it was last cleared
 	counters *counters
+	raw      syscall.RawConn // nil for a connection that is none of the system's own: with TLS every write may have to wait
 }
 
 func newLiveConn(conn net.Conn, timeout time.Duration, n *counters) *liveConn {
-	return &liveConn{Conn: conn, timeout: timeout, counters: n}
+	c := &liveConn{Conn: conn, timeout: timeout, counters: n}
+	if sc, ok := conn.(syscall.Conn); ok {
+		c.raw, _ = sc.SyscallConn() // it fails where conn is closed, as the first read will
+	}
+	return c
+}
+
+// hastyConn can be written to without waiting.
+type hastyConn interface {
+	// writeHastily writes as much of b as the connection takes at once, and returns how much that was. Why it took less
+	// is for a real write to find out.
+	writeHastily(b []byte) int
+}
+
+func (c *liveConn) writeHastily(b []byte) (n int) {
+	if c.raw == nil {
+		return 0
+	}
+	_ = c.raw.Write(func(fd uintptr) bool {
+		n = tryWrite(fd, b)
+		return true // never wait for it to become writable
+	})
+	return n
 }
 
 // Read moves the deadline at most sixteen times per timeout: setting it costs as much as reading a small frame.

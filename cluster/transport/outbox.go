@@ -15,8 +15,11 @@ import (
 const maxSpare = 256 << 10
 
 // outbox is what waits to be written to one connection: a queue of frames, the last of which still takes envelopes.
-// Any goroutine adds; one writer takes. While the writer is busy everything added gathers in one frame, which is all
+// Any goroutine adds; one writer (run) takes. While the writer is busy everything added gathers in one frame, which is all
 // the batching there is.
+//
+// Who adds lazily and calls flush is the writer for a moment: what it added is a batch already, and to wake another
+// goroutine for it costs more than the write. It never waits for the connection: what that does not take is left to run.
 //
 // When more than one frame waits, the link is slower than its senders. From then on urgent envelopes go around the
 // queue, so that a heartbeat waits for the frame being written at most, and not for all that waits before it.
@@ -27,6 +30,10 @@ type outbox struct {
 	wake       chan struct{} // holds one token when there is work
 	done       chan struct{} // closed by close
 	unflushed  atomic.Bool   // something was added without waking the writer
+
+	writing sync.Mutex // held by who takes frames and writes them; taken before mu. It guards these two:
+	hasty   hastyConn  // nil before run and where there is no writing without waiting
+	rest    []byte     // the end of a frame that flush could not write: nothing else may be written before it
 
 	mu     sync.Mutex // guards what follows; never held across I/O
 	closed bool
@@ -107,11 +114,34 @@ func (o *outbox) tail(size int) *[]byte {
 	return &o.queue[len(o.queue)-1]
 }
 
-// flush wakes the writer if lazy items were added since the last flush.
+// flush writes, or wakes the writer, if lazy items were added since the last flush.
 func (o *outbox) flush() {
-	if o.unflushed.Load() && o.unflushed.Swap(false) {
+	if o.unflushed.Load() && o.unflushed.Swap(false) && !o.writeNow() {
 		o.signal()
 	}
+}
+
+// writeNow writes the one frame that waits as far as the connection takes it without waiting. It reports false if the
+// writer has something left to do: the rest of it, more frames, or what it is about to write itself.
+func (o *outbox) writeNow() bool {
+	if !o.writing.TryLock() {
+		return false
+	}
+	defer o.writing.Unlock()
+	if o.hasty == nil || len(o.rest) > 0 {
+		return false
+	}
+	frame := o.takeOnly()
+	if frame == nil {
+		return false
+	}
+	wire.SealFrame(frame)
+	o.counters.framesSent.Add(1)
+	n := o.hasty.writeHastily(frame)
+	o.counters.bytesSent.Add(uint64(n))
+	o.rest = append(o.rest, frame[n:]...)
+	o.recycle(frame)
+	return len(o.rest) == 0
 }
 
 func (o *outbox) signal() {
@@ -151,12 +181,28 @@ func (o *outbox) take() (urgent, frame []byte) {
 		o.bytes -= len(urgent) - wire.FrameHeader
 	}
 	if len(o.queue) > 0 {
-		frame = o.queue[0]
-		o.queue = slices.Delete(o.queue, 0, 1)
-		o.bytes -= len(frame) - wire.FrameHeader
-		o.taken++
+		frame = o.takeFirst()
 	}
 	return urgent, frame
+}
+
+// takeOnly removes the frame that waits, if it is the only one.
+func (o *outbox) takeOnly() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) != 1 || len(o.urgent) > 0 {
+		return nil
+	}
+	return o.takeFirst()
+}
+
+// takeFirst removes the first frame of the queue. The caller holds mu.
+func (o *outbox) takeFirst() []byte {
+	frame := o.queue[0]
+	o.queue = slices.Delete(o.queue, 0, 1)
+	o.bytes -= len(frame) - wire.FrameHeader
+	o.taken++
+	return frame
 }
 
 // recycle keeps the buffer of a written frame for the next one.
@@ -171,6 +217,9 @@ func (o *outbox) recycle(frame []byte) {
 // run is the writer: it writes what waits until close, or until a write fails. Every interval it adds the sign of
 // life that beat asks for, if any. A write that hangs is ended by whoever closes conn.
 func (o *outbox) run(conn net.Conn, interval time.Duration, beat func() wire.Kind) error {
+	o.writing.Lock()
+	o.hasty, _ = conn.(hastyConn)
+	o.writing.Unlock()
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -201,6 +250,16 @@ func (o *outbox) beat(kind wire.Kind) {
 }
 
 func (o *outbox) drain(conn net.Conn) error {
+	o.writing.Lock()
+	defer o.writing.Unlock()
+	if len(o.rest) > 0 {
+		n, err := conn.Write(o.rest)
+		o.counters.bytesSent.Add(uint64(n))
+		if err != nil {
+			return err
+		}
+		o.rest = nil
+	}
 	for {
 		urgent, frame := o.take()
 		if urgent == nil && frame == nil {

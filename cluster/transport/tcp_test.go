@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/ringkv/ringkv/cluster/transport"
 	"github.com/ringkv/ringkv/cluster/wire"
 	"github.com/ringkv/ringkv/ring"
@@ -174,4 +176,45 @@ func benchPair(b *testing.B) *transport.Transport {
 	}
 	nodes[0].SetPeers(map[ring.NodeID]string{2: nodes[1].Addr().String()})
 	return nodes[0]
+}
+
+// Flush writes on its caller's goroutine, but never waits: what a full connection does not take follows later, whole and in
+// order.
+func TestFlushDoesNotWait(t *testing.T) {
+	const messages, size = 400, 100_000
+	open := make(chan struct{})
+	arrived := make(chan *raftpb.Message, messages)
+	cfgB := tcpConfig(t, 2)
+	cfgB.OnRaft = func(_ ring.NodeID, batch []wire.RaftMessage) {
+		<-open // until then nobody reads, and the connection fills up
+		for _, m := range batch {
+			arrived <- m.Message
+		}
+	}
+	b := start(t, cfgB)
+	up := make(chan bool, 16)
+	cfgA := tcpConfig(t, 1)
+	cfgA.OnPeer = func(_ ring.NodeID, connected bool) { up <- connected }
+	a := start(t, cfgA)
+	a.SetPeers(map[ring.NodeID]string{2: b.Addr().String()})
+	<-up
+	body := func(i int) []byte { return bytes.Repeat([]byte{byte(i), byte(i >> 8)}, size/2) }
+	for i := range messages {
+		m := appendOf(i, 0)
+		m.Entries[0].Data = body(i)
+		if !a.QueueRaft(2, 7, m) {
+			t.Fatalf("message %d was refused", i)
+		}
+		a.Flush()
+	}
+	if a.Peers()[0].QueuedBytes == 0 {
+		t.Error("the connection took everything: nothing was tested")
+	}
+	close(open)
+	for i := range messages {
+		m := <-arrived
+		if m.GetIndex() != uint64(i) || !bytes.Equal(m.GetEntries()[0].GetData(), body(i)) {
+			t.Fatalf("place %d: message %d", i, m.GetIndex())
+		}
+	}
 }

@@ -173,7 +173,7 @@ func (t *Transport) QueueRaft(to ring.NodeID, group uint16, m *raftpb.Message) b
 	return t.sendRaft(to, group, m, true)
 }
 
-// Flush wakes the writer of every peer that QueueRaft was called for.
+// Flush sends what was queued by QueueRaft. It does not wait: what a connection does not take at once is its writer's.
 func (t *Transport) Flush() {
 	for _, p := range *t.peers.Load() {
 		if s := p.session.Load(); s != nil {
