@@ -32,7 +32,7 @@ const (
 )
 
 // linger is how long what nobody waits for may wait for company (worker.Config.Linger).
-const linger = 5 * time.Millisecond
+const linger = 10 * time.Millisecond
 
 // loop gives a worker its goroutine: it gathers what arrives and takes one turn for all of it.
 type loop struct {
