@@ -99,12 +99,17 @@ await() {
 	esac
 }
 
-# build_from MODULE@VERSION PACKAGE NAME: in a module of its own, because go install refuses etcd's replace directives.
+# build_from VERSION PACKAGE NAME puts the program into $bin. It is built in a module of its own, because go install refuses
+# etcd's replace directives, and by the Go that builds ringkv.
 build_from() {
-	mkdir "$work/module-$3"
-	(cd "$work/module-$3" && go mod init compare 2>/dev/null) || die "go mod init failed in $work"
-	await 600 "get-$3" env GOWORK=off GOFLAGS=-mod=mod go -C "$work/module-$3" get "$2@${1#*@}"
-	await 900 "build-$3" env GOWORK=off GOFLAGS=-mod=mod go -C "$work/module-$3" build -o "$work/bin/$3" "$2"
+	local dir=$work/module-$3
+	mkdir "$dir"
+	printf 'module compare\n' >"$dir/go.mod"
+	await 600 "get-$3" env GOWORK=off GOFLAGS=-mod=mod GOTOOLCHAIN="$(go env GOVERSION)" go -C "$dir" get "$2@$1"
+	await 900 "build-$3" env GOWORK=off GOFLAGS=-mod=mod GOTOOLCHAIN="$(go env GOVERSION)" go -C "$dir" build -o "$work/$3" "$2"
+	mkdir -p "$bin"
+	mv "$work/$3" "$bin/$3.new" # perhaps onto another disk, so not at once
+	mv "$bin/$3.new" "$bin/$3"
 }
 
 # build_etcd sets $bin to the directory of etcd and benchmark. There is one for each Go, so that ringkv has the same.
@@ -114,12 +119,8 @@ build_etcd() {
 		return 0
 	fi
 	say "build etcd $server_version, and its benchmark tool of $benchmark_version: this takes a while"
-	mkdir "$work/bin"
-	build_from "go.etcd.io/etcd/server/v3@$server_version" go.etcd.io/etcd/server/v3 etcd
-	build_from "go.etcd.io/etcd/v3@$benchmark_version" go.etcd.io/etcd/v3/tools/benchmark benchmark
-	mkdir -p "$bin"
-	cp "$work/bin/etcd" "$bin/etcd.$$" && mv "$bin/etcd.$$" "$bin/etcd"
-	cp "$work/bin/benchmark" "$bin/benchmark.$$" && mv "$bin/benchmark.$$" "$bin/benchmark"
+	build_from "$server_version" go.etcd.io/etcd/server/v3 etcd
+	build_from "$benchmark_version" go.etcd.io/etcd/v3/tools/benchmark benchmark
 }
 
 # free_port sets $port to the next where nobody listens, below those that the kernel hands out itself.
@@ -133,7 +134,7 @@ free_port() {
 }
 
 # etcd_http PATH [BODY]: asks the first node.
-etcd_http() { curl -sf --noproxy '*' -m 5 ${2:+-d "$2"} "http://${endpoints%%,*}$1"; }
+etcd_http() { curl -q -sf --noproxy '*' -m 5 ${2:+-d "$2"} "http://${endpoints%%,*}$1"; }
 
 start_etcd() {
 	local i cluster='' peer=() client=()

@@ -14,33 +14,10 @@ type liveConn struct {
 	set      time.Time   // when the deadline was set; used by the reader only
 	heard    atomic.Bool // something arrived since it was last cleared
 	counters *counters
-	raw      syscall.RawConn // nil for a connection that is none of the system's own: with TLS every write may have to wait
 }
 
 func newLiveConn(conn net.Conn, timeout time.Duration, n *counters) *liveConn {
-	c := &liveConn{Conn: conn, timeout: timeout, counters: n}
-	if sc, ok := conn.(syscall.Conn); ok {
-		c.raw, _ = sc.SyscallConn() // it fails where conn is closed, as the first read will
-	}
-	return c
-}
-
-// hastyConn can be written to without waiting.
-type hastyConn interface {
-	// writeHastily writes as much of b as the connection takes at once, and returns how much that was. Why it took less
-	// is for a real write to find out.
-	writeHastily(b []byte) int
-}
-
-func (c *liveConn) writeHastily(b []byte) (n int) {
-	if c.raw == nil {
-		return 0
-	}
-	_ = c.raw.Write(func(fd uintptr) bool {
-		n = tryWrite(fd, b)
-		return true // never wait for it to become writable
-	})
-	return n
+	return &liveConn{Conn: conn, timeout: timeout, counters: n}
 }
 
 // Read moves the deadline at most sixteen times per timeout: setting it costs as much as reading a small frame.
@@ -77,4 +54,50 @@ func (c stallConn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return c.Conn.Write(p)
+}
+
+// hastyConn is a connection's side for writing without waiting.
+type hastyConn interface {
+	// writeHastily writes as much of b as the connection takes at once, and returns how much that was. Why it took less
+	// is for a real write to find out.
+	writeHastily(b []byte) int
+}
+
+// hastyOf returns conn's, nil if it has none: with TLS any write may have to wait.
+func hastyOf(conn net.Conn) hastyConn {
+	if live, ok := conn.(*liveConn); ok {
+		conn = live.Conn
+	}
+	sc, ok := conn.(syscall.Conn)
+	if !ok || !canTryWrite {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil // it is closed, as the next write will find
+	}
+	s := &socket{raw: raw}
+	s.try = s.tryOnce
+	return s
+}
+
+// socket is the hastyConn of a connection of the operating system's. It has one writer at a time.
+type socket struct {
+	raw syscall.RawConn
+	try func(fd uintptr) bool // tryOnce, made once
+	b   []byte                // to write
+	n   int                   // written
+}
+
+func (s *socket) writeHastily(b []byte) int {
+	s.b, s.n = b, 0
+	_ = s.raw.Write(s.try)
+	s.b = nil
+	return s.n
+}
+
+// tryOnce never asks to be called again when the socket is writable.
+func (s *socket) tryOnce(fd uintptr) bool {
+	s.n = tryWrite(fd, s.b)
+	return true
 }

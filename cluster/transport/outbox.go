@@ -19,7 +19,8 @@ const maxSpare = 256 << 10
 // the batching there is.
 //
 // Who adds lazily and calls flush is the writer for a moment: what it added is a batch already, and to wake another
-// goroutine for it costs more than the write. It never waits for the connection: what that does not take is left to run.
+// goroutine for it costs more than the write. It never waits for the connection: what that does not take at once is left
+// to run.
 //
 // When more than one frame waits, the link is slower than its senders. From then on urgent envelopes go around the
 // queue, so that a heartbeat waits for the frame being written at most, and not for all that waits before it.
@@ -32,7 +33,7 @@ type outbox struct {
 	unflushed  atomic.Bool   // something was added without waking the writer
 
 	writing sync.Mutex // held by who takes frames and writes them; taken before mu. It guards these two:
-	hasty   hastyConn  // nil before run and where there is no writing without waiting
+	hasty   hastyConn  // nil before run, after its end by an error, and where there is no writing without waiting
 	rest    []byte     // the end of a frame that flush could not write: nothing else may be written before it
 
 	mu     sync.Mutex // guards what follows; never held across I/O
@@ -139,9 +140,12 @@ func (o *outbox) writeNow() bool {
 	o.counters.framesSent.Add(1)
 	n := o.hasty.writeHastily(frame)
 	o.counters.bytesSent.Add(uint64(n))
-	o.rest = append(o.rest, frame[n:]...)
+	if n < len(frame) {
+		o.rest = frame[n:]
+		return false
+	}
 	o.recycle(frame)
-	return len(o.rest) == 0
+	return true
 }
 
 func (o *outbox) signal() {
@@ -218,7 +222,7 @@ func (o *outbox) recycle(frame []byte) {
 // life that beat asks for, if any. A write that hangs is ended by whoever closes conn.
 func (o *outbox) run(conn net.Conn, interval time.Duration, beat func() wire.Kind) error {
 	o.writing.Lock()
-	o.hasty, _ = conn.(hastyConn)
+	o.hasty = hastyOf(conn)
 	o.writing.Unlock()
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -252,6 +256,15 @@ func (o *outbox) beat(kind wire.Kind) {
 func (o *outbox) drain(conn net.Conn) error {
 	o.writing.Lock()
 	defer o.writing.Unlock()
+	err := o.writeAll(conn)
+	if err != nil {
+		o.hasty = nil // a frame may be cut off: nothing may follow it
+	}
+	return err
+}
+
+// writeAll writes all that waits. The caller holds writing.
+func (o *outbox) writeAll(conn net.Conn) error {
 	if len(o.rest) > 0 {
 		n, err := conn.Write(o.rest)
 		o.counters.bytesSent.Add(uint64(n))

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -182,22 +183,25 @@ func benchPair(b *testing.B) *transport.Transport {
 // order.
 func TestFlushDoesNotWait(t *testing.T) {
 	const messages, size = 400, 100_000
-	open := make(chan struct{})
+	gate := make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
 	arrived := make(chan *raftpb.Message, messages)
 	cfgB := tcpConfig(t, 2)
 	cfgB.OnRaft = func(_ ring.NodeID, batch []wire.RaftMessage) {
-		<-open // until then nobody reads, and the connection fills up
+		<-gate // until it opens nobody reads, and the connection fills up
 		for _, m := range batch {
 			arrived <- m.Message
 		}
 	}
 	b := start(t, cfgB)
-	up := make(chan bool, 16)
+	t.Cleanup(open)
 	cfgA := tcpConfig(t, 1)
-	cfgA.OnPeer = func(_ ring.NodeID, connected bool) { up <- connected }
+	cfgA.ReadTimeout = time.Minute // B will not even say that it lives
 	a := start(t, cfgA)
 	a.SetPeers(map[ring.NodeID]string{2: b.Addr().String()})
-	<-up
+	if _, err := a.Call(t.Context(), 2, 1, nil); err != nil { // so there is a writer
+		t.Fatal(err)
+	}
 	body := func(i int) []byte { return bytes.Repeat([]byte{byte(i), byte(i >> 8)}, size/2) }
 	for i := range messages {
 		m := appendOf(i, 0)
@@ -210,11 +214,16 @@ func TestFlushDoesNotWait(t *testing.T) {
 	if a.Peers()[0].QueuedBytes == 0 {
 		t.Error("the connection took everything: nothing was tested")
 	}
-	close(open)
+	open()
+	deadline := time.After(time.Minute)
 	for i := range messages {
-		m := <-arrived
-		if m.GetIndex() != uint64(i) || !bytes.Equal(m.GetEntries()[0].GetData(), body(i)) {
-			t.Fatalf("place %d: message %d", i, m.GetIndex())
+		select {
+		case m := <-arrived:
+			if m.GetIndex() != uint64(i) || !bytes.Equal(m.GetEntries()[0].GetData(), body(i)) {
+				t.Fatalf("place %d: message %d", i, m.GetIndex())
+			}
+		case <-deadline:
+			t.Fatalf("message %d did not arrive", i)
 		}
 	}
 }
