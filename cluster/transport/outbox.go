@@ -132,9 +132,9 @@ func (o *outbox) writeNow() bool {
 	if o.hasty == nil || len(o.rest) > 0 {
 		return false
 	}
-	frame := o.takeOnly()
+	frame, more := o.takeOnly()
 	if frame == nil {
-		return false
+		return !more
 	}
 	wire.SealFrame(frame)
 	o.counters.framesSent.Add(1)
@@ -190,14 +190,17 @@ func (o *outbox) take() (urgent, frame []byte) {
 	return urgent, frame
 }
 
-// takeOnly removes the frame that waits, if it is the only one.
-func (o *outbox) takeOnly() []byte {
+// takeOnly removes the frame that waits. It takes none, and reports more, if there are several.
+func (o *outbox) takeOnly() (frame []byte, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.queue) != 1 || len(o.urgent) > 0 {
-		return nil
+	switch {
+	case len(o.queue) > 1 || len(o.urgent) > 0:
+		return nil, true
+	case len(o.queue) == 0:
+		return nil, false
 	}
-	return o.takeFirst()
+	return o.takeFirst(), false
 }
 
 // takeFirst removes the first frame of the queue. The caller holds mu.

@@ -15,6 +15,7 @@ type fullConn struct {
 	net.Conn
 	room int
 	got  []byte
+	err  error // of a write that waits
 }
 
 func (c *fullConn) writeHastily(b []byte) int {
@@ -25,6 +26,9 @@ func (c *fullConn) writeHastily(b []byte) int {
 }
 
 func (c *fullConn) Write(b []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
 	c.got = append(c.got, b...)
 	return len(b), nil
 }
@@ -58,12 +62,16 @@ func TestHastyWrite(t *testing.T) {
 	if sent != 100 {
 		t.Fatalf("%d of 100 bytes taken by an empty connection", sent)
 	}
+	full := false
 	for range 1000 { // until the buffers of both ends are full
 		n := conn.writeHastily(chunk)
 		sent += n
-		if n == 0 {
+		if full = n == 0; full {
 			break
 		}
+	}
+	if !full {
+		t.Errorf("%d bytes taken by a connection that nobody reads", sent)
 	}
 	_ = out.Close()
 	if n := conn.writeHastily(chunk); n != 0 {
@@ -90,11 +98,7 @@ func TestFlushKeepsFramesWhole(t *testing.T) {
 		o, conn := newOutbox(&cfg, &counters{}), &fullConn{room: room}
 		o.hasty = conn
 		for _, kind := range []wire.Kind{wire.KindPing, wire.KindPong} {
-			if _, err := o.add(item{size: wire.EnvelopeOverhead, lazy: true}, func(b []byte) []byte {
-				return wire.AppendEmpty(b, kind)
-			}); err != nil {
-				t.Fatal(err)
-			}
+			addLazily(t, o, kind)
 			o.flush()
 			conn.room = 1000
 		}
@@ -113,5 +117,60 @@ func TestFlushKeepsFramesWhole(t *testing.T) {
 		if sent := o.counters.bytesSent.Load(); sent != uint64(len(want)) {
 			t.Errorf("room for %d bytes: %d counted, want %d", room, sent, len(want))
 		}
+	}
+}
+
+func addLazily(t *testing.T, o *outbox, kind wire.Kind) {
+	t.Helper()
+	_, err := o.add(item{size: wire.EnvelopeOverhead, lazy: true}, func(b []byte) []byte { return wire.AppendEmpty(b, kind) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The writer is woken for what a flush leaves to it, and only then.
+func TestFlushWakesTheWriterForTheRest(t *testing.T) {
+	cfg := Config{MaxQueueBytes: 1 << 20, FrameBytes: wire.FrameHeader + wire.EnvelopeOverhead} // one item each
+	for name, c := range map[string]struct {
+		room   int
+		frames int
+		woken  bool
+	}{
+		"all is written":      {room: 1000, frames: 1},
+		"a part is written":   {room: 5, frames: 1, woken: true},
+		"nothing is written":  {frames: 1, woken: true},
+		"several frames wait": {room: 1000, frames: 2, woken: true},
+		"nothing waits":       {room: 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, conn := newOutbox(&cfg, &counters{}), &fullConn{room: c.room}
+			o.hasty = conn
+			for range 2 {
+				addLazily(t, o, wire.KindPing)
+			}
+			for range 2 - c.frames { // the writer was quicker
+				o.take()
+			}
+			o.flush()
+			if woken := len(o.wake) > 0; woken != c.woken {
+				t.Errorf("woken: %v", woken)
+			}
+		})
+	}
+}
+
+// After a failed write a frame may be cut off, and nothing may follow it.
+func TestNothingFollowsAFailedWrite(t *testing.T) {
+	cfg := Config{MaxQueueBytes: 1 << 20, FrameBytes: 1 << 10}
+	o, conn := newOutbox(&cfg, &counters{}), &fullConn{room: 1000, err: io.ErrClosedPipe}
+	o.hasty = conn
+	addLazily(t, o, wire.KindPing)
+	if err := o.drain(conn); err == nil {
+		t.Fatal("the failure is not told")
+	}
+	addLazily(t, o, wire.KindPong)
+	o.flush()
+	if len(conn.got) > 0 {
+		t.Errorf("%x was written", conn.got)
 	}
 }
