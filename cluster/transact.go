@@ -50,8 +50,8 @@ func (n *Node) transactAt(ctx context.Context, to ring.NodeID, p ring.PartitionI
 }
 
 // BeginTransact is the first attempt of Transact, without waiting: done is told once how it ended, on a goroutine that it
-// must not hold up. Where another node leads it is given up at until or some
-// seconds later; here until bounds the wait for locks, and what is in the log is told when its fate is known. cmd belongs to the node from then on. Errors are those of
+// must not hold up. Where another node leads it is given up at until or some seconds later; here until bounds the wait for
+// locks, and what is in the log is told when its fate is known. cmd belongs to the node from then on. Errors are those of
 // Transact, which may have more luck.
 func (n *Node) BeginTransact(p ring.PartitionID, cmd []byte, until time.Time, done func(storage.Result, error)) {
 	to, within := n.pick(p, false, 0), time.Until(until)
