@@ -29,6 +29,8 @@ const (
 	methodLease     uint8 = 9  // partition, command about a lease → result; an acquire is answered when its wait ends
 	methodReadLease uint8 = 10 // partition, name → lease
 
+	methodVouch uint8 = 11 // two unused bytes, readindex.Question → readindex.Answer
+
 	methodHead    uint8 = 16 // partition → index u64
 	methodHistory uint8 = 17 // see appendHistoryQuery → appendHistoryAnswers
 )

@@ -37,6 +37,7 @@ const linger = 10 * time.Millisecond
 // loop gives a worker its goroutine: it gathers what arrives and takes one turn for all of it.
 type loop struct {
 	worker *worker.Worker
+	reads  *reads
 	tick   time.Duration
 	now    func() time.Duration // monotonic, since the node started
 
@@ -107,6 +108,9 @@ func (l *loop) run(ctx context.Context) (err error) {
 		l.worker.Begin(now)
 		if now >= next {
 			l.worker.Tick(now)
+			if l.reads.used.Swap(false) {
+				l.worker.Reading()
+			}
 			// Ticks missed while the process stood still are not made up: other nodes' clocks went on, but their
 			// messages have to be seen before this one may conclude that they fell silent.
 			next = now + l.tick
@@ -166,6 +170,7 @@ func (l *loop) close() {
 		op.Err = ErrClosed
 		op.Done(op)
 	}
+	l.reads.close()
 	l.worker.Close()
 }
 

@@ -51,6 +51,7 @@ type Node struct {
 	peers    *transport.Transport
 	gossip   *gossip.Gossip
 	loop     *loop
+	reads    *reads
 	spools   *spools
 	requests sync.Pool // of *request
 	tolds    sync.Pool // of *told
@@ -88,7 +89,7 @@ func Start(cfg Config) (*Node, error) {
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	n.requests.New, n.tolds.New = newRequest, newTold
-	n.loop = newLoop(cfg.Tick, n.begun)
+	n.loop, n.reads = newLoop(cfg.Tick, n.begun), newReads(n)
 	n.hub = watch.New(watch.Config{Cluster: watched{n}, MaxWatchers: cfg.MaxWatchers, Logger: cfg.Logger})
 	if err := n.start(); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -221,6 +222,7 @@ func (n *Node) openPeers() error {
 		Run:      n.life.run,
 		Listener: ln,
 		Handler:  n,
+		Answer:   n.reads.vouch,
 		Begin:    n.BeginRequest,
 		OnRaft:   func(_ ring.NodeID, batch []wire.RaftMessage) { n.loop.deliver(batch) },
 		OnLeaders: func(from ring.NodeID, leaders []wire.Leader) {
@@ -246,6 +248,7 @@ func (n *Node) serve() error {
 	w, err := worker.Open(worker.Config{
 		Node: n.self(), Log: n.log, Engine: n.engine, Outbox: outbox{n},
 		OpenSpool: n.spools.open,
+		Board:     n.reads,
 		OnState:   n.onState, OnLead: n.onLead, OnApply: n.timings.apply.observe,
 		OnStuck: n.cfg.OnStuck, Changes: n.changes,
 		Now:    n.loop.now,
@@ -257,12 +260,13 @@ func (n *Node) serve() error {
 	if err := n.spools.clear(); err != nil { // what was pending is installed now
 		return err
 	}
-	n.loop.worker = w
+	n.loop.worker, n.loop.reads = w, n.reads
 	n.tasks.Go(func() {
 		if err := n.loop.run(n.ctx); err != nil {
 			n.fail(n.located(err))
 		}
 	})
+	n.tasks.Go(func() { n.reads.run(n.ctx) })
 	close(n.member)
 	n.tasks.Go(n.beginLife)
 	return nil

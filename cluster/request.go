@@ -18,6 +18,9 @@ type request struct {
 	ended chan struct{} // cap 1
 	stage atomic.Uint32
 	key   [1][]byte // backs Op.Keys of a read of one key
+
+	direct bool // a read that needs nothing of the worker: it ends with the right to read
+	lead   lead // of the group, once a read has that right
 }
 
 // The stages of a request: it is answered, or given up by who waits for it, whichever comes first.
@@ -91,6 +94,9 @@ func (n *Node) begin(ctx context.Context, r *request) error {
 		// What cannot have its turn in time should hear that nothing was done while somebody still listens.
 		r.Op.Deadline = n.waitUntil(time.Until(end))
 	}
+	if r.Op.Kind == worker.Read && r.Op.Term == 0 {
+		return n.reads.begin(r)
+	}
 	return n.loop.submit(&r.Op)
 }
 
@@ -141,7 +147,7 @@ func (n *Node) submitWrite(p ring.PartitionID, cmd []byte, within time.Duration,
 
 func (n *Node) release(r *request) {
 	r.Op = worker.Op{Done: r.Op.Done}
-	r.key[0] = nil
+	r.key[0], r.direct, r.lead = nil, false, lead{}
 	r.stage.Store(underWay)
 	n.requests.Put(r)
 }
@@ -161,18 +167,36 @@ func (n *Node) apply(ctx context.Context, p ring.PartitionID, cmd []byte) (stora
 // the partition's clock.
 func (n *Node) readHere(ctx context.Context, p ring.PartitionID) (storage.Millis, error) {
 	r := n.readOp(p)
-	return n.clockOf(ctx, r)
+	r.direct = true
+	if err := n.run(ctx, r); err != nil {
+		return 0, err
+	}
+	clock := r.lead.clock.Now(n.loop.now())
+	n.release(r)
+	return clock, nil
 }
 
 // readKeyHere does the same, and waits until no transaction holds the key exclusively.
 func (n *Node) readKeyHere(ctx context.Context, p ring.PartitionID, key []byte) (storage.Millis, error) {
 	r := n.readOp(p)
-	r.key[0] = key
-	r.Op.Keys = r.key[:]
-	return n.clockOf(ctx, r)
+	r.direct = true
+	if err := n.run(ctx, r); err != nil {
+		return 0, err
+	}
+	if lead, term := r.lead, r.Op.Term; lead.locks.Falls(key) {
+		n.release(r)
+		return n.readLockedHere(ctx, p, term, key)
+	}
+	clock := r.lead.clock.Now(n.loop.now())
+	n.release(r)
+	return clock, nil
 }
 
-func (n *Node) clockOf(ctx context.Context, r *request) (storage.Millis, error) {
+// readLockedHere is the rest of it where a transaction seems to hold the key: the worker knows, and who waits for it.
+func (n *Node) readLockedHere(ctx context.Context, p ring.PartitionID, term uint64, key []byte) (storage.Millis, error) {
+	r := n.readOp(p)
+	r.key[0] = key
+	r.Op.Keys, r.Op.Term = r.key[:], term
 	if err := n.run(ctx, r); err != nil {
 		return 0, err
 	}

@@ -16,6 +16,7 @@ type LockTable struct {
 	heads []*lockedName // of chains; a power of two of them, none before the first lock
 	free  []*lockedName // to be used again
 	x, s  int           // names with an exclusive holder, and with shared ones
+	shade shade
 }
 
 // lockedName is a name that is locked, with its holders: one exclusive, or any number of shared ones.
@@ -138,6 +139,7 @@ func (l *LockTable) take(o *OpenTxn, locks []lock, holds []hold) []hold {
 		case locks[i].exclusive:
 			h.x = o
 			l.x++
+			l.shade.cast(h.space, h.name)
 		case len(h.s) == 0:
 			l.s++
 			fallthrough
@@ -157,6 +159,7 @@ func (l *LockTable) release(o *OpenTxn, holds []hold) {
 		case holds[i].exclusive:
 			h.x = nil
 			l.x--
+			l.shade.released(h.space, h.name)
 		default:
 			if h.s = slices.DeleteFunc(h.s, func(s *OpenTxn) bool { return s == o }); len(h.s) > 0 {
 				continue

@@ -107,6 +107,12 @@ func (p *Partition) Expirations() uint64 { return p.lapses }
 // Locks is who holds what as of the last entry applied.
 func (p *Partition) Locks() *LockTable { return &p.locks }
 
+// LockShadow is what any goroutine may know of the locks, for as long as the partition is open.
+func (p *Partition) LockShadow() *LockShadow { return &p.locks.shade.shadow }
+
+// Visible tells that all batches that were applied into are committed: the engine shows what was released locks to see.
+func (p *Partition) Visible() { p.locks.shade.lift() }
+
 // Open returns the transactions in doubt, those whose record is YES, in the order in which they became so.
 func (p *Partition) Open() []*OpenTxn {
 	open := make([]*OpenTxn, len(p.txns.yes))

@@ -44,7 +44,7 @@ type Ready struct {
 
 // HasReady reports whether there is anything to do.
 func (r *Replica) HasReady() bool {
-	return len(r.queue) > 0 || len(r.refused) > 0 || r.reads.ready(r.Serving(), r.applied) || r.raftReady()
+	return len(r.queue) > 0 || len(r.refused) > 0 || r.raftReady()
 }
 
 // raftReady reports whether raft has something to do. It asks once only, which costs raft several allocations: there is
@@ -57,9 +57,8 @@ func (r *Replica) raftReady() bool {
 // Ready gathers the effects of everything that went in since the last one.
 func (r *Replica) Ready() Ready {
 	r.propose()
-	r.askReads()
-	rd := Ready{Early: r.reads.out, Dropped: r.refused}
-	r.reads.out, r.refused = nil, nil
+	rd := Ready{Dropped: r.refused}
+	r.refused = nil
 	if len(r.proposed) > 0 || r.raftReady() {
 		r.ready(&rd)
 	}
@@ -86,7 +85,7 @@ func (r *Replica) ready(rd *Ready) {
 	}
 	r.know(raw.Entries, rd)
 	if raw.SoftState != nil {
-		r.follow(raw.SoftState, rd)
+		r.follow(raw.SoftState)
 	}
 }
 
@@ -135,16 +134,12 @@ func (r *Replica) know(ents []*raftpb.Entry, rd *Ready) {
 	r.proposed = r.proposed[:0]
 }
 
-// follow takes a change of role or leader over. Reads belong to one leadership; writes may still be committed by the
-// next leader and wait on.
-func (r *Replica) follow(s *raft.SoftState, rd *Ready) {
+// follow takes a change of role or leader over. Writes may still be committed by the next leader and wait on.
+func (r *Replica) follow(s *raft.SoftState) {
 	was := r.role
 	r.role, r.lead = s.RaftState, ID(s.Lead)
 	if was != raft.StateLeader && r.role == raft.StateLeader {
 		r.transferPause = transferEvery
-	}
-	if was == raft.StateLeader && r.role != raft.StateLeader {
-		rd.Dropped = append(rd.Dropped, r.reads.giveUp()...)
 	}
 }
 
@@ -212,7 +207,7 @@ func (r *Replica) Advance(rd *Ready) {
 	r.view.trim(r.applied)
 }
 
-// Close gives up everything that waits: proposals whose fate is open, and reads.
+// Close gives up everything that waits.
 func (r *Replica) Close() (lost, dropped []Tag) {
 	lost = append(lost, r.proposed...)
 	for _, i := range slices.Sorted(maps.Keys(r.waiting)) {
@@ -220,7 +215,6 @@ func (r *Replica) Close() (lost, dropped []Tag) {
 	}
 	dropped = append(dropped, r.refused...)
 	dropped = append(dropped, r.tags...)
-	dropped = append(dropped, r.reads.giveUp()...)
 	r.queue, r.tags, r.refused, r.proposed = nil, nil, nil, nil
 	clear(r.waiting)
 	return lost, dropped

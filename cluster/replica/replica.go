@@ -1,9 +1,9 @@
 // Package replica is one raft group as one of its members sees it, without I/O, clock, randomness of its own or
-// goroutine: Tick, Step, Propose and Read go in, Ready effects come out, and whoever owns the replica makes them
+// goroutine: Tick, Step and Propose go in, Ready effects come out, and whoever owns the replica makes them
 // happen in the order that Ready documents.
 //
 // It owns the rules that make raft safe for this store: which messages may leave before the fsync, when a proposal is
-// known to be lost, when a read may be served, and how a group walks from its present members to its placement.
+// known to be lost, and how a group walks from its present members to its placement.
 package replica
 
 import (
@@ -43,7 +43,7 @@ const (
 	maxCommittedBytes   = 4 << 20
 )
 
-// Tag is the owner's handle of a proposal or a read; the replica only carries it.
+// Tag is the owner's handle of a proposal; the replica only carries it.
 type Tag any
 
 // Replica is one member of one raft group. It is not safe for concurrent use.
@@ -71,9 +71,6 @@ type Replica struct {
 	proposed []Tag            // taken by raft for this Ready, in order
 	waiting  map[uint64]write // by index: in the log, not yet applied
 
-	reads          reads
-	heartbeatTicks int
-
 	walkPause     int // ticks until the next step of the walk
 	transferPause int // ticks until the leadership may be handed over
 }
@@ -92,7 +89,7 @@ func New(c Config) (*Replica, error) {
 		c.HeartbeatTicks = 5
 	}
 	r := &Replica{
-		group: c.Group, id: c.ID, heartbeatTicks: c.HeartbeatTicks,
+		group: c.Group, id: c.ID,
 		applied: c.Applied, appliedTerm: c.AppliedTerm,
 		waiting: make(map[uint64]write),
 	}
@@ -157,6 +154,9 @@ func (r *Replica) Leading() bool { return r.role == raft.StateLeader }
 // write that was ever acknowledged.
 func (r *Replica) Serving() bool { return r.Leading() && r.appliedTerm == r.term }
 
+// Told is the commit index that other members may have heard of, with the Readys so far, and may have applied.
+func (r *Replica) Told() uint64 { return r.hard.Commit }
+
 // AppliedIndex is the index of the last entry that the state machine holds.
 func (r *Replica) AppliedIndex() uint64 { return r.applied }
 
@@ -168,7 +168,6 @@ func (r *Replica) Tick() {
 	r.raw.Tick()
 	r.walkPause = max(0, r.walkPause-1)
 	r.transferPause = max(0, r.transferPause-1)
-	r.tickReads()
 }
 
 // Step hands a message of another member over. Messages to other replicas (former lives of this one) are ignored. A
@@ -177,14 +176,7 @@ func (r *Replica) Step(m *raftpb.Message) error {
 	if ID(m.GetTo()) != r.id {
 		return nil
 	}
-	switch m.GetType() {
-	case raftpb.MsgReadIndex:
-		r.answerRound(m)
-		return nil
-	case raftpb.MsgReadIndexResp:
-		r.noteAnswer(m)
-		return nil
-	case raftpb.MsgHeartbeat:
+	if m.GetType() == raftpb.MsgHeartbeat {
 		if err := r.rolledBack(m); err != nil {
 			return err
 		}

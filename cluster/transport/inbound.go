@@ -110,6 +110,7 @@ func (in *inbound) read() error {
 		if err := in.dispatch(payload); err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
+		in.out.flush()
 	}
 }
 
@@ -169,6 +170,13 @@ func (in *inbound) request(body []byte) error {
 		return err
 	}
 	n := &in.t.counters
+	if answer := in.t.cfg.Answer; answer != nil {
+		if resp, ok := answer(in.from, req.Method, req.Body); ok {
+			n.requests.Add(1)
+			in.queueAnswer(wire.Response{ID: req.ID, Body: resp}, true)
+			return nil
+		}
+	}
 	if n.handling.Add(1) > int64(in.t.cfg.MaxHandlers) {
 		n.handling.Add(-1)
 		n.requestsRefused.Add(1)
@@ -206,11 +214,13 @@ func (in *inbound) handle(req wire.Request) {
 // respond queues an answer. One that finds the queue full would leave its caller waiting, so the stream ends
 // instead: then the caller knows that it does not know. Once the stream has ended nothing is sent any more, though its
 // connection may not be closed yet: a handler that was interrupted has nothing to say that its caller could trust.
-func (in *inbound) respond(r wire.Response) {
+func (in *inbound) respond(r wire.Response) { in.queueAnswer(r, false) }
+
+func (in *inbound) queueAnswer(r wire.Response, lazy bool) {
 	if in.ctx.Err() != nil {
 		return
 	}
-	_, err := in.out.add(item{size: wire.ResponseOverhead + len(r.Body)}, func(dst []byte) []byte {
+	_, err := in.out.add(item{size: wire.ResponseOverhead + len(r.Body), lazy: lazy}, func(dst []byte) []byte {
 		return wire.AppendResponse(dst, r)
 	})
 	if err != nil {

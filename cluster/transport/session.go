@@ -50,7 +50,7 @@ func newSession(to ring.NodeID, c *Config, n *counters, pool *sync.Pool) *sessio
 // start queues a request. It returns the call to wait on, or an error that proves that nothing was sent.
 func (s *session) start(method uint8, timeout time.Duration, body []byte) (*call, error) {
 	c := s.pool.Get().(*call)
-	if err := s.queue(c, method, timeout, body); err != nil {
+	if err := s.queue(c, method, timeout, body, false); err != nil {
 		s.release(c)
 		return nil, err
 	}
@@ -58,14 +58,14 @@ func (s *session) start(method uint8, timeout time.Duration, body []byte) (*call
 }
 
 // startFor does the same, and has done told of the end instead. An error is not told.
-func (s *session) startFor(method uint8, until time.Time, body []byte, done func([]byte, error)) error {
+func (s *session) startFor(method uint8, until time.Time, body []byte, now bool, done func([]byte, error)) error {
 	timeout := time.Duration(0)
 	if !until.IsZero() {
 		timeout = max(time.Until(until), 1)
 	}
 	c := s.pool.Get().(*call)
 	c.done, c.until = done, until
-	if err := s.queue(c, method, timeout, body); err != nil {
+	if err := s.queue(c, method, timeout, body, now); err != nil {
 		s.release(c)
 		return err
 	}
@@ -73,7 +73,7 @@ func (s *session) startFor(method uint8, until time.Time, body []byte, done func
 }
 
 // queue puts a call's request into the outbox. Without an error the call may have ended when it returns.
-func (s *session) queue(c *call, method uint8, timeout time.Duration, body []byte) error {
+func (s *session) queue(c *call, method uint8, timeout time.Duration, body []byte, now bool) error {
 	s.mu.Lock() // until the call can be found: its answer must not come before
 	defer s.mu.Unlock()
 	if s.dead != nil {
@@ -84,7 +84,7 @@ func (s *session) queue(c *call, method uint8, timeout time.Duration, body []byt
 	}
 	s.last++
 	req := wire.Request{ID: s.last, Method: method, Timeout: timeout, Body: body}
-	frame, err := s.out.add(item{size: wire.RequestOverhead + len(body)}, func(dst []byte) []byte {
+	frame, err := s.out.add(item{size: wire.RequestOverhead + len(body), urgent: now, lazy: now}, func(dst []byte) []byte {
 		return wire.AppendRequest(dst, req)
 	})
 	if err != nil {

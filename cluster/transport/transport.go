@@ -257,14 +257,24 @@ func (t *Transport) Call(ctx context.Context, to ring.NodeID, method uint8, body
 // context.DeadlineExceeded, at until or up to PingInterval later, or when its stream ends where that is being dialed or
 // stands still; the zero time is never.
 func (t *Transport) Go(to ring.NodeID, method uint8, until time.Time, body []byte, done func(resp []byte, err error)) {
-	if err := t.begun(to, method, until, body, done); err != nil {
+	t.start(to, method, until, body, false, done)
+}
+
+// GoNow is Go for a request that does not wait for company: it is written at once, if the connection takes it, ahead of
+// whatever waits.
+func (t *Transport) GoNow(to ring.NodeID, method uint8, until time.Time, body []byte, done func(resp []byte, err error)) {
+	t.start(to, method, until, body, true, done)
+}
+
+func (t *Transport) start(to ring.NodeID, method uint8, until time.Time, body []byte, now bool, done func([]byte, error)) {
+	if err := t.begun(to, method, until, body, now, done); err != nil {
 		done(nil, callError(to, err))
 		return
 	}
 	t.counters.calls.Add(1)
 }
 
-func (t *Transport) begun(to ring.NodeID, method uint8, until time.Time, body []byte, done func([]byte, error)) error {
+func (t *Transport) begun(to ring.NodeID, method uint8, until time.Time, body []byte, now bool, done func([]byte, error)) error {
 	if !until.IsZero() && !time.Now().Before(until) {
 		return fmt.Errorf("%w: %w", ErrExpired, context.DeadlineExceeded)
 	}
@@ -272,7 +282,11 @@ func (t *Transport) begun(to ring.NodeID, method uint8, until time.Time, body []
 	if err != nil {
 		return err
 	}
-	return s.startFor(method, until, body, done)
+	if err := s.startFor(method, until, body, now, done); err != nil || !now {
+		return err
+	}
+	s.out.flush()
+	return nil
 }
 
 func callError(to ring.NodeID, err error) error { return fmt.Errorf("call node %d: %w", to, err) }

@@ -18,19 +18,27 @@ import (
 // stamp of every new term replaces the estimate, also by a lower one. A leader only ever follows those before it: who is
 // elected has in its log whatever is committed, so it has come down to all of them.
 type clock struct {
-	base storage.Millis
-	at   time.Duration
-	term uint64 // of base's entry; 0: it is from the state, and any stamp replaces it
+	Clock
+	term uint64 // of Base's entry; 0: it is from the state, and any stamp replaces it
 }
 
-func (c *clock) now(t time.Duration) storage.Millis {
-	return c.base + storage.Millis(max(0, t-c.at)/time.Millisecond)
+// Clock is what a partition's clock was seen to be at a moment of the turns' clock.
+type Clock struct {
+	Base storage.Millis
+	At   time.Duration
 }
+
+// Now is what it is about to be at t.
+func (c Clock) Now(t time.Duration) storage.Millis {
+	return c.Base + storage.Millis(max(0, t-c.At)/time.Millisecond)
+}
+
+func (c *clock) now(t time.Duration) storage.Millis { return c.Now(t) }
 
 // observe takes in what the partition's clock is known to have reached.
 func (c *clock) observe(stamp storage.Millis, t time.Duration) {
 	if stamp > c.now(t) {
-		c.base, c.at = stamp, t
+		c.Base, c.At = stamp, t
 	}
 }
 
@@ -40,7 +48,7 @@ func (c *clock) follow(stamp, applied storage.Millis, term uint64, t time.Durati
 		c.observe(stamp, t)
 		return
 	}
-	c.base, c.at, c.term = max(stamp, applied), t, term
+	c.Clock, c.term = Clock{max(stamp, applied), t}, term
 }
 
 // readClocks takes in the stamps of what is appended to a group's log. Waiting until it is applied would be too late: a new

@@ -25,13 +25,14 @@ type group struct {
 	durable uint64 // applied index as of the engine's last sync: the log is needed from there on
 	syncing uint64 // the same of the sync that was begun last
 
-	lead, term uint64 // last told to OnLead
-	expiring   bool   // an expire is under way
-	expireAll  bool   // the last expire has left keys that are due
-	purging    bool   // a purge is under way
-	sweeping   bool   // a sweep is under way
-	lapsing    bool   // a lapse is under way
-	logBytes   uint64 // that the log holds of it, about
+	lead, term uint64   // last told to OnLead
+	stood      Standing // last published
+	expiring   bool     // an expire is under way
+	expireAll  bool     // the last expire has left keys that are due
+	purging    bool     // a purge is under way
+	sweeping   bool     // a sweep is under way
+	lapsing    bool     // a lapse is under way
+	logBytes   uint64   // that the log holds of it, about
 	holds      map[replica.ID]hold
 
 	// While this replica leads.
@@ -115,7 +116,7 @@ func (w *Worker) start(id ring.PartitionID, rid replica.ID, part *storage.Partit
 	if err != nil {
 		return nil, err
 	}
-	g := &group{id: id, rep: rep, part: part, clock: clock{base: m.Clock, at: w.now}, holds: make(map[replica.ID]hold),
+	g := &group{id: id, rep: rep, part: part, clock: clock{Clock: Clock{m.Clock, w.now}}, holds: make(map[replica.ID]hold),
 		line: waitline.New(waitline.Limits{}), doubts: make(map[storage.TxnID]doubt), wishes: newWishes()}
 	g.durable = m.Applied // from disk, or 0 in a replica just created
 	w.groups[id] = g
@@ -125,6 +126,8 @@ func (w *Worker) start(id ring.PartitionID, rid replica.ID, part *storage.Partit
 	if v := rep.Conf().GetVoters(); len(v) == 1 && v[0] == uint64(rid) {
 		rep.Campaign() // nobody else to wait for
 	}
+	w.stand(g)
+	w.publish()
 	w.touch(g)
 	return g, nil
 }
@@ -186,6 +189,9 @@ func (w *Worker) remove(g *group) error {
 // forget takes a group out of the worker's hands.
 func (w *Worker) forget(g *group) {
 	g.dropSpool()
+	if w.cfg.Board != nil {
+		w.cfg.Board.Leave(g.id)
+	}
 	delete(w.groups, g.id)
 	w.order = slices.DeleteFunc(w.order, func(o *group) bool { return o == g })
 	w.dirty = slices.DeleteFunc(w.dirty, func(o *group) bool { return o == g })

@@ -15,7 +15,7 @@ type Kind uint8
 // The kinds of Op.
 const (
 	Write Kind = iota + 1 // append Data to the group's log and apply it
-	Read                  // the right to read the group's state as of now
+	Read                  // look at the group's state, at a leader that was found to still be one
 )
 
 // ErrLocked is returned when a transaction held a key for as long as the request could wait, or too many wait already.
@@ -29,6 +29,7 @@ type Op struct {
 	Kind  Kind
 	Data  []byte // Write: the encoded command, owned by the worker from Submit on; the worker stamps the clock
 
+	Term uint64 // Read: of the leadership that package readindex has granted the right to read to
 	// Read: the right is given at a moment when no transaction holds one of Keys, or of the locks called Names,
 	// exclusively. Whoever looks at the state later sees that moment or a newer one of each key.
 	Keys, Names [][]byte

@@ -139,7 +139,7 @@ func (w *Worker) endInstall(g *group) error {
 	in.spool.Remove()
 	g.part, g.install, g.logBytes, g.durable = part, nil, 0, part.Meta().Applied
 	w.record(g)
-	g.clock = clock{base: part.Meta().Clock, at: w.now}
+	g.clock = clock{Clock: Clock{part.Meta().Clock, w.now}}
 	w.readClocks(g, in.rd.Entries)
 	w.finishAll(g, g.rep.Installed(in.rd.Snapshot), replica.ErrOutcomeUnknown)
 	w.logger.Debug("snapshot installed", "partition", g.id, "index", md.GetIndex())
@@ -175,6 +175,7 @@ func (w *Worker) resume(g *group, rd replica.Ready) error {
 		return err
 	}
 	w.advance(&w.readies[0])
+	w.publish()
 	clear(w.readies)
 	if g.id == storage.MetaPartition {
 		return w.readState()

@@ -33,6 +33,7 @@ func (w *Worker) gather() {
 			g.stopChores() // our own proposals may be among them
 		}
 		w.tellLead(g)
+		w.stand(g)
 		if rd.Snapshot != nil {
 			w.beginInstall(g, rd)
 			continue
@@ -41,6 +42,7 @@ func (w *Worker) gather() {
 		w.readies = append(w.readies, ready{g, rd})
 	}
 	w.dirty = w.dirty[:0]
+	w.publish()
 }
 
 // process carries the gathered effects out, in the order that replica.Ready asks for.
@@ -60,6 +62,7 @@ func (w *Worker) process() error {
 	for i := range w.readies {
 		w.advance(&w.readies[i])
 	}
+	w.publish()
 	clear(w.readies)
 	return nil
 }
@@ -312,6 +315,7 @@ func (a *applier) commit() error {
 	}
 	for _, g := range a.touched {
 		g.clock.observe(g.part.Meta().Clock, a.w.now)
+		g.part.Visible()
 	}
 	for _, r := range a.done {
 		a.tell(r)
@@ -349,12 +353,7 @@ func (a *applier) tell(r result) {
 func (w *Worker) advance(r *ready) {
 	g := r.g
 	g.rep.Advance(&r.rd)
-	w.tags = g.rep.Readable(w.tags[:0])
-	for _, t := range w.tags {
-		if op, ok := t.(*Op); ok {
-			w.readable(g, op)
-		}
-	}
+	w.stand(g)
 	w.serve(g)
 	if g.rep.HasReady() {
 		w.touch(g)

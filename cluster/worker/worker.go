@@ -71,6 +71,8 @@ type Config struct {
 	OnState func(*meta.State)
 	// OnLead is told when a group's leader or term, as known here, changed. Optional.
 	OnLead func(p ring.PartitionID, leader replica.ID, term uint64)
+	// Board is told where this node's replicas stand. Optional, but nothing can be read without it.
+	Board Board
 	// Changes gets what entries change, for watchers. Optional.
 	Changes ChangeLog
 	// OnStuck is told of a transaction that has been in doubt for too long in a group that this node leads: again and
@@ -110,7 +112,7 @@ type Worker struct {
 	entries []raftlog.Entry
 	changes []storage.Changes
 	readies []ready
-	tags    []replica.Tag
+	stood   []Standing // to be published
 	drops   []*drop
 	ticks   int
 	due     []*group // whose last expire has left keys that are due
@@ -181,11 +183,11 @@ func (w *Worker) Submit(op *Op) {
 		w.write(g, op)
 		return
 	}
-	if err := g.rep.Read(op); err != nil {
-		op.finish(err)
+	if op.Term != g.rep.Term() { // the right was another leadership's
+		op.finish(replica.ErrDropped)
 		return
 	}
-	w.touch(g)
+	w.readable(g, op)
 }
 
 func (w *Worker) believedLeader(p ring.PartitionID) replica.ID {

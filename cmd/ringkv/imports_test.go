@@ -57,11 +57,12 @@ var layers = []layer{
 		deps:  []string{"ring", "storage", "cluster/wire", "cluster/replica"},
 		tests: []string{"storage/memdb"},
 	},
+	{pkg: "cluster/readindex", deps: []string{"ring", "cluster/replica"}},
 	{pkg: "cluster/watch", deps: []string{"ring", "storage"}},
 	{pkg: "cluster/worker/waitline", deps: []string{"ring", "storage"}},
 	{
 		pkg:   "cluster/worker",
-		deps:  []string{"ring", "storage", "storage/raftlog", "cluster/wire", "cluster/meta", "cluster/replica", "cluster/worker/waitline"},
+		deps:  []string{"ring", "storage", "storage/raftlog", "cluster/wire", "cluster/meta", "cluster/replica", "cluster/readindex", "cluster/worker/waitline"},
 		tests: []string{"storage/memdb", "storage/raftlog/memfs"},
 	},
 
@@ -72,7 +73,7 @@ var layers = []layer{
 		pkg: "cluster",
 		deps: []string{
 			"ring", "storage", "storage/badgerdb", "storage/writeback", "storage/raftlog", "storage/changelog", "cluster/wire",
-			"cluster/gossip", "cluster/transport", "cluster/meta", "cluster/replica", "cluster/worker", "cluster/watch",
+			"cluster/gossip", "cluster/transport", "cluster/meta", "cluster/replica", "cluster/readindex", "cluster/worker", "cluster/watch",
 		},
 		tests: []string{"storage/memdb", "storage/raftlog/memfs"},
 	},
@@ -85,7 +86,7 @@ var layers = []layer{
 		pkg: "cluster/sim",
 		deps: []string{
 			"ring", "storage", "storage/memdb", "storage/writeback", "storage/raftlog", "storage/raftlog/memfs", "cluster/wire",
-			"cluster/meta", "cluster/replica", "cluster/worker", "cluster", "txn", "txn/serial",
+			"cluster/meta", "cluster/replica", "cluster/readindex", "cluster/worker", "cluster", "txn", "txn/serial",
 		},
 	},
 
