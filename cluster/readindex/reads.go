@@ -217,7 +217,7 @@ func (r *Reads) Ask() {
 }
 
 // choose sees to it that enough voters of one half are asked: as few as make a majority, and for all groups the same ones as
-// far as that goes.
+// far as that goes. Who was silent is not counted on: where the others do not suffice, all who were are asked.
 func (r *Reads) choose(l *led, voters []uint64) {
 	need := len(voters)/2 + 1
 	if slices.Contains(voters, uint64(l.Replica)) {
@@ -232,13 +232,16 @@ func (r *Reads) choose(l *led, voters []uint64) {
 			}
 			switch {
 			case v != nil && v.number > last: // has answered
-			case p.waits: // is asked again once it has answered, if need be
-			case p.barred:
+				need--
 				continue
-			case !slices.Contains(r.chosen, p):
+			case p.waits: // is asked again once it has answered, if need be
+			case p.barred || slices.Contains(r.chosen, p):
+			default:
 				r.chosen = append(r.chosen, p)
 			}
-			need--
+			if !silent {
+				need--
+			}
 		}
 	}
 }

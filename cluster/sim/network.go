@@ -90,6 +90,7 @@ func (o *outbox) Flush() {
 		o.n.w.ship(o.n, p)
 	}
 	o.queue = o.queue[:0]
+	o.n.interrupt()
 }
 
 // ship puts a parcel on its way, some of them twice.

@@ -43,6 +43,7 @@ type node struct {
 	side     *txnSide // nil where nobody does transactions
 	busy     bool     // amid a turn
 	unsynced []Point  // of commands that were proposed since the log was synced
+	beside
 }
 
 func (w *world) addNode(name string, first bool) *node {
@@ -80,6 +81,7 @@ func (n *node) start() {
 	n.leaders = make(map[ring.PartitionID]ring.NodeID)
 	n.period = tick*9/10 + n.w.between(0, tick/5)
 	n.nextTick = n.w.now + n.w.between(0, n.period)
+	n.beside = newBeside(n)
 	n.w.note("start", uint64(n.index), uint64(n.life))
 	if err := n.open(); err != nil {
 		n.w.violate("node %s cannot start: %w", n.name, err)
@@ -115,6 +117,7 @@ func (n *node) relapse() {
 func (n *node) resume() {
 	n.paused, n.turning = false, false
 	n.wake()
+	n.thaw()
 	if n.side != nil {
 		n.side.resume()
 	}

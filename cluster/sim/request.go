@@ -141,7 +141,12 @@ func (r *request) travel(to *node, serial int) {
 		return
 	}
 	if d, ok := r.w.net.pass(r.gate, to); ok {
-		r.w.after(d, func() { to.arrive(func(wk *worker.Worker) { to.serve(wk, r, serial) }) })
+		switch r.ask {
+		case askWrite, askTxn:
+			r.w.after(d, func() { to.arrive(func(wk *worker.Worker) { to.submit(wk, r, serial, to.op(r)) }) })
+		default:
+			r.w.after(d, func() { to.aside(0, func() { to.beginRead(r, serial) }) })
+		}
 	}
 	if r.ask == askTxn {
 		r.haunt(to, serial)
@@ -188,15 +193,6 @@ func (r *request) lost(serial int) {
 	default:
 		r.again(0)
 	}
-}
-
-// serve is the attempt as the node that was asked sees it.
-func (n *node) serve(wk *worker.Worker, r *request, serial int) {
-	if n.w.cfg.Sabotage.TrustLeader && r.ask == askRead && n.leaders[r.group] == n.id {
-		n.read(r, serial)
-		return
-	}
-	n.submit(wk, r, serial, n.op(r))
 }
 
 // submit hands an attempt to the worker.
@@ -248,22 +244,14 @@ func (n *node) op(r *request) *worker.Op {
 
 // answer is called by the worker in its turn; what it leads to happens later.
 func (n *node) answer(op *worker.Op, r *request, serial int) {
-	err, life := op.Err, n.life
+	err := op.Err
 	if err == nil && r.ask >= askTxn {
 		n.respond(r, serial, nil, n.exact(r, op))
 		return
 	}
 	if err == nil && r.ask != askWrite {
 		// The worker goes on while the goroutine that asked awakes, at times long before.
-		late := 5 * time.Millisecond
-		if n.w.chance(0.05) {
-			late = attemptTime
-		}
-		n.w.after(n.w.between(0, late), func() {
-			if n.life == life && n.worker != nil {
-				n.read(r, serial)
-			}
-		})
+		n.aside(n.lateness(), func() { n.read(r, serial) })
 		return
 	}
 	n.respond(r, serial, err, reply{outcome: answered, result: op.Result})

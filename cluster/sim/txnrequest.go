@@ -23,7 +23,7 @@ func (r *request) haunt(to *node, serial int) {
 	w.after(w.between(0, maxGhost), func() {
 		if !w.closed && to.worker != nil {
 			w.stats.Ghosts++
-			to.arrive(func(wk *worker.Worker) { to.serve(wk, r, serial) })
+			to.arrive(func(wk *worker.Worker) { to.submit(wk, r, serial, to.op(r)) })
 		}
 	})
 }
