@@ -7,18 +7,28 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringkv/ringkv/cluster/readindex"
 	"github.com/ringkv/ringkv/cluster/replica"
+	"github.com/ringkv/ringkv/cluster/worker"
 	"github.com/ringkv/ringkv/ring"
 	"github.com/ringkv/ringkv/storage"
 )
 
-// granting is a node whose loop a test turns by hand: it gives every right to read that is asked for, after before has
-// run. So the test decides what happens between the asking and the looking.
+// granting is a node that believes to lead the test partition alone, and whose loop a test turns by hand: it has every right
+// to read, and does what is asked of the worker after before has run. So the test decides what happens between the asking
+// and the looking.
 func granting(t *testing.T, before func()) *Node {
 	t.Helper()
 	n := &Node{engine: filledEngine(t), loop: newLoop(time.Second, time.Now()), member: make(chan struct{}), scrubber: newScrubber()}
 	n.requests.New = newRequest
 	close(n.member)
+	n.reads = newReads(n)
+	n.reads.ticking = true // nothing waits
+	const self = 1
+	n.reads.Stand([]worker.Standing{{
+		Standing: readindex.Standing{Group: testPartition, Replica: self, Term: 1, Leading: true, Serving: true, Voters: []uint64{self}},
+		Locks:    new(storage.LockShadow),
+	}})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -89,7 +99,8 @@ func TestReadOfAReplicaThatWentAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var n *Node
-			n = granting(t, func() { change(n.engine) })
+			n = granting(t, nil)
+			change(n.engine)
 			var notLeader *replica.NotLeaderError
 			if it, err := n.getHere(t.Context(), testPartition, []byte("never there"), false); !errors.As(err, &notLeader) {
 				t.Errorf("get: %d bytes, %v", len(it.Value), err)

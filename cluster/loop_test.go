@@ -89,6 +89,7 @@ func TestATTLCountsFromItsArrival(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLoop(10*time.Hour, time.Now()) // no tick helps
+	l.reads = newReads(&Node{loop: l})
 	l.worker, err = worker.Open(worker.Config{Node: 1, Log: disk, Engine: engine, Outbox: nowhere{}, ElectionTicks: 4, HeartbeatTicks: 1}, 0)
 	if err != nil {
 		t.Fatal(err)

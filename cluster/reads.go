@@ -107,9 +107,11 @@ func (r *reads) carryOut(e readindex.Effects) {
 	for i := range e.Ended {
 		q, _ := e.Ended[i].Tag.(*request)
 		if q.Op.Err == nil && !q.direct {
-			if q.Op.Err = r.n.loop.submit(&q.Op); q.Op.Err == nil {
-				continue
+			err := r.n.loop.submit(&q.Op)
+			if err == nil {
+				continue // the worker has it
 			}
+			q.Op.Err = err
 		}
 		q.end()
 	}

@@ -43,7 +43,7 @@ func (n *node) open() (err error) {
 		return err
 	}
 	wk, err := worker.Open(worker.Config{
-		Node: n.id, Log: n.log, Engine: interrupted{n.engine, n}, Outbox: &outbox{n: n, life: n.life}, Board: board{n},
+		Node: n.id, Log: n.log, Engine: interrupting(n.engine, n), Outbox: &outbox{n: n, life: n.life}, Board: board{n},
 		OpenSpool: n.disk.openSpool, OnLead: n.onLead, OnStuck: n.onStuck, Logger: w.logger(n),
 		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, KeepEntries: keepEntries, Linger: n.linger(),
 	}, n.clock())

@@ -232,10 +232,28 @@ func (n *node) lookAtLocks(q *reading, shadow *storage.LockShadow) {
 	n.aside(n.lateness(), func() { n.read(q.r, q.serial) })
 }
 
-// interrupted is an engine amid whose commits others run.
+// interrupting lets others run amid the commits of an engine.
+func interrupting(e storage.Engine, n *node) storage.Engine {
+	i := interrupted{e, n}
+	if s, ok := e.(starter); ok {
+		return interruptedStarter{i, s}
+	}
+	return i
+}
+
 type interrupted struct {
 	storage.Engine
 	n *node
+}
+
+// starter is an engine that can sync beside the turns.
+type starter interface {
+	StartSync() func() (bool, error)
+}
+
+type interruptedStarter struct {
+	interrupted
+	starter
 }
 
 // Batch is as storage.Engine says.
