@@ -79,8 +79,8 @@ func TestSim(t *testing.T) {
 // enoughLives are so many that every kind of fault must have happened. Fewer will do mostly, but a slow machine has time for few.
 const enoughLives = 60
 
-// regressions are seeds that, without transactions, find old bugs where their fixes are taken back: 8 and 15 requests that a failing disk left
-// unanswered, 25 and 49 a walk that stood still because a node had got its place back.
+// regressions are seeds that, without transactions, have found bugs: 8 and 15 requests that a failing disk left unanswered, 25 and 49 a walk
+// that stood still because a node had got its place back. What they found then is not what they live now, for the lives change with the code.
 func regressions() []uint64 { return []uint64{1, 8, 15, 25, 49} }
 
 // budget tells whether another fresh seed is to be run after n of them.
