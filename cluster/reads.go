@@ -73,7 +73,10 @@ func (r *reads) Leave(p ring.PartitionID) {
 	r.witnessMu.Lock()
 	r.witness.Leave(p)
 	r.witnessMu.Unlock()
-	r.change(func() { r.asker.Leave(p) })
+	r.change(func() {
+		r.asker.Leave(p)
+		delete(r.leads, p)
+	})
 }
 
 // change has the asker changed and carries out what follows from it.

@@ -291,7 +291,7 @@ func (r *Reads) Answer(from ring.NodeID, a *Answer) {
 // learn takes in the answer to a node's last question.
 func (r *Reads) learn(p *peer, a *Answer) {
 	if p.waits {
-		p.most = max(askAgain, 2*p.since)
+		p.most = min(max(askAgain, 2*p.since), maxTicks)
 	}
 	p.waits, p.silent, p.barred = false, false, false
 	for i, c := range p.claims {
