@@ -34,13 +34,6 @@ func propose(t *testing.T, p *peer, tag string) {
 	}
 }
 
-func read(t *testing.T, p *peer, tag string) {
-	t.Helper()
-	if err := p.Read(tag); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // Only what a leader sends to its followers may overtake the fsync.
 func TestOnlyALeadersMessagesAreEarly(t *testing.T) {
 	ps := members(t, 3)
@@ -111,9 +104,6 @@ func TestFollowerNamesTheLeader(t *testing.T) {
 	if err := ps[1].Propose([]byte("w"), "w"); !errors.As(err, &not) || not.Leader != ps[0].ID() {
 		t.Errorf("propose: %v", err)
 	}
-	if err := ps[2].Read("r"); !errors.As(err, &not) || not.Leader != ps[0].ID() {
-		t.Errorf("read: %v", err)
-	}
 }
 
 // What another leader's entry took the place of certainly never takes effect.
@@ -167,19 +157,8 @@ func TestProposalDuringHandoverIsDropped(t *testing.T) {
 	wantTags(t, "lost", ps[0].lost)
 }
 
-func TestReadWaitsForAMajority(t *testing.T) {
-	ps := members(t, 3)
-	elect(t, ps...)
-	read(t, ps[0], "r")
-	settle(ps[0])
-	wantTags(t, "alone", ps[0].readable)
-	ps[0].Tick()
-	settle(ps[0], ps[1])
-	wantTags(t, "with a majority", ps[0].readable, "r")
-}
-
 // A new leader does not know what is committed before an entry of its own term is.
-func TestReadWaitsForTheFirstCommitOfTheTerm(t *testing.T) {
+func TestALeaderServesBehindTheFirstCommitOfItsTerm(t *testing.T) {
 	ps := members(t, 3)
 	ps[0].Campaign()
 	for !ps[0].Leading() { // hold back everything once it leads
@@ -196,23 +175,30 @@ func TestReadWaitsForTheFirstCommitOfTheTerm(t *testing.T) {
 			}
 		}
 	}
-	read(t, ps[0], "r")
 	settle(ps[0])
-	if ps[0].Serving() || len(ps[0].readable) != 0 {
-		t.Fatalf("serving %t, readable %v", ps[0].Serving(), ps[0].readable)
+	if ps[0].Serving() {
+		t.Fatal("serves before it has committed in its term")
 	}
 	ps[0].Tick()
 	settle(ps...)
-	wantTags(t, "readable", ps[0].readable, "r")
+	if !ps[0].Serving() || ps[1].Serving() {
+		t.Errorf("serving: the leader %t, a follower %t", ps[0].Serving(), ps[1].Serving())
+	}
+	ps[0].step(&raftpb.Message{
+		Type: raftpb.MsgHeartbeat.Enum(), To: new(uint64(peerID(0))), From: new(uint64(peerID(1))), Term: new(ps[0].Term() + 1),
+	})
+	settle(ps[0])
+	if ps[0].Serving() {
+		t.Error("serves under another leader")
+	}
 }
 
-func TestSoleVoterReadsOnlyAfterItsFirstCommit(t *testing.T) {
+func TestSoleVoterServesOnlyAfterItsFirstCommit(t *testing.T) {
 	p := members(t, 1)[0]
 	p.Campaign()
 	for !p.Leading() {
 		p.cycle()
 	}
-	read(t, p, "r")
 	if p.Serving() {
 		t.Fatal("serves before it has committed in its term")
 	}
@@ -220,28 +206,6 @@ func TestSoleVoterReadsOnlyAfterItsFirstCommit(t *testing.T) {
 	if !p.Serving() {
 		t.Fatal("does not serve")
 	}
-	wantTags(t, "readable", p.readable, "r")
-}
-
-// Reads belong to one leadership: those not yet asked about and those under way are dropped with it.
-func TestReadsAreDroppedOnStepDown(t *testing.T) {
-	ps := members(t, 3)
-	elect(t, ps...)
-	read(t, ps[0], "asked")
-	settle(ps[0])
-	read(t, ps[0], "new")
-	ps[0].step(&raftpb.Message{
-		Type: raftpb.MsgHeartbeat.Enum(), To: new(uint64(peerID(0))), From: new(uint64(peerID(1))), Term: new(ps[0].Term() + 1),
-	})
-	settle(ps[0])
-	slices.SortFunc(ps[0].dropped, func(a, b replica.Tag) int {
-		if a == "asked" {
-			return -1
-		}
-		return 1
-	})
-	wantTags(t, "dropped", ps[0].dropped, "asked", "new")
-	wantTags(t, "readable", ps[0].readable)
 }
 
 func TestSnapshotLosesWhatItJumpsOver(t *testing.T) {
@@ -259,13 +223,11 @@ func TestCloseGivesEverythingBackOnce(t *testing.T) {
 	ps := members(t, 3)
 	elect(t, ps...)
 	propose(t, ps[0], "in the log")
-	read(t, ps[0], "asked")
 	settle(ps[0])
 	propose(t, ps[0], "queued")
-	read(t, ps[0], "new")
 	lost, dropped := ps[0].Close()
 	wantTags(t, "lost", lost, "in the log")
-	wantTags(t, "dropped", dropped, "queued", "new", "asked")
+	wantTags(t, "dropped", dropped, "queued")
 	lost, dropped = ps[0].Close()
 	wantTags(t, "lost again", lost)
 	wantTags(t, "dropped again", dropped)

@@ -3,6 +3,7 @@ package replica_test
 import (
 	"io"
 	"log"
+	"slices"
 	"testing"
 
 	"go.etcd.io/raft/v3"
@@ -31,7 +32,7 @@ type peer struct {
 	early, late       []*raftpb.Message // all that were sent
 	dropped, lost     []replica.Tag
 	ours, overwritten []replica.Tag // tags that Applied gave back
-	readable          []replica.Tag
+	toldMost          uint64        // highest commit index in what was sent
 }
 
 // members starts n members of one group.
@@ -87,6 +88,7 @@ func (p *peer) step(m *raftpb.Message) {
 func (p *peer) cycle() replica.Ready {
 	p.t.Helper()
 	rd := p.Ready()
+	p.told(&rd)
 	p.early = append(p.early, rd.Early...)
 	p.dropped, p.lost = append(p.dropped, rd.Dropped...), append(p.lost, rd.Lost...)
 	if rd.MustSync {
@@ -113,8 +115,21 @@ func (p *peer) cycle() replica.Ready {
 		}
 	}
 	p.Advance(&rd)
-	p.readable = p.Readable(p.readable)
 	return rd
+}
+
+// told sees to it that no message knows of a higher commit index than Told does.
+func (p *peer) told(rd *replica.Ready) {
+	p.t.Helper()
+	for _, m := range slices.Concat(rd.Early, rd.Late) {
+		switch m.GetType() {
+		case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap:
+			p.toldMost = max(p.toldMost, m.GetCommit(), m.GetSnapshot().GetMetadata().GetIndex())
+		}
+	}
+	if p.toldMost > p.Told() {
+		p.t.Fatalf("%v has sent commit index %d, and says that it told %d", p.ID(), p.toldMost, p.Told())
+	}
 }
 
 // settle lets the members talk until nobody has anything to say. What is sent to or from the others is lost.
