@@ -154,6 +154,7 @@ func (c *crowd) look(p ring.PartitionID) {
 		}
 		c.reads++
 	}
+	c.board.grant(op)
 	c.worker.Submit(op)
 }
 

@@ -216,7 +216,6 @@ func (m *machine) obey() {
 	answers := map[raftpb.MessageType]raftpb.MessageType{
 		raftpb.MsgPreVote: raftpb.MsgPreVoteResp, raftpb.MsgVote: raftpb.MsgVoteResp,
 		raftpb.MsgApp: raftpb.MsgAppResp, raftpb.MsgHeartbeat: raftpb.MsgHeartbeatResp,
-		raftpb.MsgReadIndex: raftpb.MsgReadIndexResp,
 	}
 	for len(m.sent) > 0 {
 		msgs := m.sent

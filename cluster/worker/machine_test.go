@@ -39,6 +39,7 @@ type machine struct {
 	log    *raftlog.Log
 	engine *memdb.Engine
 	worker *worker.Worker
+	board  *board
 	now    time.Duration
 
 	queued []*raftpb.Message
@@ -111,13 +112,14 @@ func (m *machine) open() {
 }
 
 func (m *machine) tryOpen(id ring.NodeID) (err error) {
-	engine := storage.Engine(m.engine)
+	m.board = newBoard(m)
+	engine := storage.Engine(watched{m.engine, m.board})
 	if m.wrap != nil {
 		engine = m.wrap(engine)
 	}
 	m.worker, err = worker.Open(worker.Config{
 		Node: id, Log: m.log, Engine: engine, Outbox: m, OpenSpool: m.openSpool, ElectionTicks: 4, HeartbeatTicks: 1, KeepEntries: m.keep,
-		OnStuck: m.onStuck, Linger: m.linger,
+		OnStuck: m.onStuck, Linger: m.linger, Board: m.board,
 	}, m.now)
 	return err
 }
@@ -131,7 +133,8 @@ func (m *machine) powercut() {
 }
 
 // Send, Flush and SendSnapshot are the worker's Outbox.
-func (m *machine) Send(_ ring.NodeID, _ ring.PartitionID, msg *raftpb.Message) {
+func (m *machine) Send(_ ring.NodeID, p ring.PartitionID, msg *raftpb.Message) {
+	m.board.leaves(p, msg)
 	m.queued = append(m.queued, msg)
 }
 
@@ -140,7 +143,10 @@ func (m *machine) Flush() {
 	m.queued = nil
 }
 
-func (m *machine) SendSnapshot(s worker.Snapshot) { s.View.Close() }
+func (m *machine) SendSnapshot(s worker.Snapshot) {
+	m.board.leaves(s.Group, s.Message)
+	s.View.Close()
+}
 
 func (m *machine) turn() error { return m.worker.Turn(m.now) }
 
@@ -152,16 +158,18 @@ func (m *machine) settle() {
 			m.t.Fatal(err)
 		}
 		if !m.worker.Busy() {
+			m.board.rest()
 			return
 		}
 	}
 	m.t.Fatal("still busy after 100 turns")
 }
 
-// ask submits a request and returns how often, and with what error, it was answered so far.
+// ask submits a request, a read with the right to read, and returns how often, and with what error, it was answered so far.
 func (m *machine) ask(op *worker.Op) *answer {
 	a := &answer{op: op}
 	op.Done = func(op *worker.Op) { a.times, a.err = a.times+1, op.Err }
+	m.board.grant(op)
 	m.worker.Submit(op)
 	return a
 }
