@@ -65,6 +65,7 @@ func (r *replica) applyEntry(data []byte) storage.Result {
 	r.t.Helper()
 	b := r.e.Batch()
 	defer b.Discard()
+	locked := r.p.Locks().XLockedIn(nil, nil)
 	bound := r.p.ApplyCost(data)
 	res, err := r.p.Apply(b, r.p.Meta().Applied+1, 1, data)
 	r.must(err)
@@ -77,7 +78,31 @@ func (r *replica) applyEntry(data []byte) storage.Result {
 		r.t.Fatalf("the flush added %d to the batch", b.Size()-before)
 	}
 	r.must(b.Commit())
+	r.shadow(locked)
 	return r.keep(res)
+}
+
+// shadow looks whether one falls on what was locked until the last batch was committed, and on what is since.
+func (r *replica) shadow(until [][]byte) {
+	r.t.Helper()
+	r.fall(until)
+	r.p.Visible()
+	locked := r.p.Locks().XLockedIn(nil, nil)
+	r.fall(locked)
+	for i := range shadowKeys {
+		if len(locked) == 0 && r.p.LockShadow().Falls(shadowKeys[i]) {
+			r.t.Fatalf("a shadow falls on %q, and nothing is locked", shadowKeys[i])
+		}
+	}
+}
+
+func (r *replica) fall(locked [][]byte) {
+	r.t.Helper()
+	for _, key := range locked {
+		if !r.p.LockShadow().Falls(key) {
+			r.t.Fatalf("%q is locked, and no shadow falls on it", key)
+		}
+	}
 }
 
 // keep returns a clone of a result, and looks whether those that are kept still say what they said.
