@@ -110,7 +110,8 @@ func (p *Partition) Locks() *LockTable { return &p.locks }
 // LockShadow is what any goroutine may know of the locks, for as long as the partition is open.
 func (p *Partition) LockShadow() *LockShadow { return &p.locks.shade.shadow }
 
-// Visible tells that all batches that were applied into are committed: the engine shows what was released locks to see.
+// Visible tells that all batches that were applied into are committed: the engine shows what was done under the locks that
+// were released.
 func (p *Partition) Visible() { p.locks.shade.lift() }
 
 // Open returns the transactions in doubt, those whose record is YES, in the order in which they became so.
