@@ -127,47 +127,52 @@ func TestToldOnce(t *testing.T) {
 		"closed before":  {nil, transport.ErrClosed, true},
 		"expired before": {nil, transport.ErrExpired, true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var late transport.Respond
-				var within time.Duration
-				a, b := pair(t, newNetwork(), func(_, b *transport.Config) {
-					b.Begin = func(_ ring.NodeID, _ uint8, w time.Duration, _ []byte, respond transport.Respond) bool {
-						late, within = respond, w
-						return true
+		for kind, start := range map[string]func(*node) goer{
+			"Go":    func(n *node) goer { return n.Go },
+			"GoNow": func(n *node) goer { return n.GoNow },
+		} {
+			t.Run(kind+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var late transport.Respond
+					var within time.Duration
+					a, b := pair(t, newNetwork(), func(_, b *transport.Config) {
+						b.Begin = func(_ ring.NodeID, _ uint8, w time.Duration, _ []byte, respond transport.Respond) bool {
+							late, within = respond, w
+							return true
+						}
+					})
+					synctest.Wait()
+					until := time.Now().Add(time.Second)
+					switch c.want {
+					case transport.ErrClosed:
+						_ = a.Close()
+					case transport.ErrExpired:
+						until = time.Now()
+					}
+					ends := make(chan error, 2)
+					start(a)(2, 1, until, nil, func(_ []byte, err error) { ends <- err })
+					synctest.Wait()
+					if c.end != nil {
+						if len(ends) != 0 || within != time.Second {
+							t.Fatalf("told %d times, within %v", len(ends), within)
+						}
+						c.end(a, b)
+						synctest.Wait()
+						late(transport.StatusOK, nil)
+						synctest.Wait()
+					}
+					if n := len(ends); n != 1 {
+						t.Fatalf("told %d times", n)
+					}
+					if err := <-ends; !errors.Is(err, c.want) || transport.Unsent(err) != c.unsent {
+						t.Errorf("ended with %v, want %v", err, c.want)
+					}
+					if n := b.Stats().Handling; n != 0 {
+						t.Errorf("%d requests are still counted", n)
 					}
 				})
-				synctest.Wait()
-				until := time.Now().Add(time.Second)
-				switch c.want {
-				case transport.ErrClosed:
-					_ = a.Close()
-				case transport.ErrExpired:
-					until = time.Now()
-				}
-				ends := make(chan error, 2)
-				a.Go(2, 1, until, nil, func(_ []byte, err error) { ends <- err })
-				synctest.Wait()
-				if c.end != nil {
-					if len(ends) != 0 || within != time.Second {
-						t.Fatalf("told %d times, within %v", len(ends), within)
-					}
-					c.end(a, b)
-					synctest.Wait()
-					late(transport.StatusOK, nil)
-					synctest.Wait()
-				}
-				if n := len(ends); n != 1 {
-					t.Fatalf("told %d times", n)
-				}
-				if err := <-ends; !errors.Is(err, c.want) || transport.Unsent(err) != c.unsent {
-					t.Errorf("ended with %v, want %v", err, c.want)
-				}
-				if n := b.Stats().Handling; n != 0 {
-					t.Errorf("%d requests are still counted", n)
-				}
 			})
-		})
+		}
 	}
 }
 

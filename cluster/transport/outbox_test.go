@@ -13,12 +13,14 @@ import (
 // fullConn takes only room bytes from a writer that does not wait.
 type fullConn struct {
 	net.Conn
-	room int
-	got  []byte
-	err  error // of a write that waits
+	room   int
+	got    []byte
+	writes int   // that did not wait
+	err    error // of a write that waits
 }
 
 func (c *fullConn) writeHastily(b []byte) int {
+	c.writes++
 	n := min(c.room, len(b))
 	c.room -= n
 	c.got = append(c.got, b[:n]...)

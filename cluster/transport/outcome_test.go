@@ -19,6 +19,7 @@ import (
 func TestOutcomesAreHonest(t *testing.T) {
 	t.Run("waiting", func(t *testing.T) { testOutcomes(t, (*node).wait, false) })
 	t.Run("told", func(t *testing.T) { testOutcomes(t, (*node).beTold, true) })
+	t.Run("told, and written at once", func(t *testing.T) { testOutcomes(t, (*node).beToldNow, true) })
 }
 
 // caller makes a call and returns its end.
@@ -27,9 +28,20 @@ type caller func(n *node, ctx context.Context, body []byte) ([]byte, error)
 func (n *node) wait(ctx context.Context, body []byte) ([]byte, error) { return n.Call(ctx, 2, 1, body) }
 
 func (n *node) beTold(ctx context.Context, body []byte) ([]byte, error) {
+	return told(ctx, n.Go, body)
+}
+
+func (n *node) beToldNow(ctx context.Context, body []byte) ([]byte, error) {
+	return told(ctx, n.GoNow, body)
+}
+
+// goer is Go or GoNow.
+type goer func(to ring.NodeID, method uint8, until time.Time, body []byte, done func([]byte, error))
+
+func told(ctx context.Context, start goer, body []byte) ([]byte, error) {
 	told := make(chan outcome) // a second end would block for ever, which synctest finds out
 	until, _ := ctx.Deadline()
-	n.Go(2, 1, until, body, func(resp []byte, err error) { go func() { told <- outcome{resp, err} }() })
+	start(2, 1, until, body, func(resp []byte, err error) { go func() { told <- outcome{resp, err} }() })
 	o := <-told
 	return o.body, o.err
 }
