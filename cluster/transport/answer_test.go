@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -108,6 +109,33 @@ func TestAnswersOfAFrameLeaveTogether(t *testing.T) {
 	}
 	if s := tr.Stats(); s.Requests != 4 || s.Handling != 0 {
 		t.Errorf("counted: %+v", s)
+	}
+}
+
+// Other answers may be large and many: these go around them.
+func TestAnswersOvertake(t *testing.T) {
+	tr := idle(t, func(c *Config) { c.Answer, c.FrameBytes = doubles, 64 })
+	in := hear(t, tr, &fullConn{})
+	for id := range uint64(3) {
+		in.respond(wire.Response{ID: 10 + id, Body: make([]byte, 40)})
+	}
+	if err := in.dispatch(requests(1, 1)[wire.FrameHeader:]); err != nil {
+		t.Fatal(err)
+	}
+	conn := &fullConn{}
+	if err := in.out.drain(conn); err != nil {
+		t.Fatal(err)
+	}
+	var got []uint64
+	envelopes(t, conn.got, func(_ int, _ wire.Kind, body []byte) {
+		resp, err := wire.DecodeResponse(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, resp.ID)
+	})
+	if want := []uint64{1, 2, 10, 11, 12}; !slices.Equal(got, want) {
+		t.Errorf("written in the order %v, want %v", got, want)
 	}
 }
 

@@ -56,7 +56,7 @@ type Config struct {
 	// must not block. within is how long the caller waits, 0 for ever. Close does not wait for what it took. Optional.
 	Begin func(from ring.NodeID, method uint8, within time.Duration, body []byte, respond Respond) bool
 	// Answer is offered every request first. Those that it takes, it answers on the spot, on the connection's reader; the
-	// answers to all of a frame leave together, at once. Optional.
+	// answers to all of a frame leave together, at once, ahead of whatever waits. Optional.
 	Answer func(from ring.NodeID, method uint8, body []byte) (resp []byte, ok bool)
 	// OnRaft gets the raft messages of one received frame, in order; it owns the slice. It runs on the connection's
 	// reader: while it blocks, nothing else of that peer is read, and after ReadTimeout the peer gives the connection

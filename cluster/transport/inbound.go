@@ -216,11 +216,12 @@ func (in *inbound) handle(req wire.Request) {
 // connection may not be closed yet: a handler that was interrupted has nothing to say that its caller could trust.
 func (in *inbound) respond(r wire.Response) { in.queueAnswer(r, false) }
 
-func (in *inbound) queueAnswer(r wire.Response, lazy bool) {
+// queueAnswer queues an answer; one for now is flushed with its frame, and goes around whatever waits.
+func (in *inbound) queueAnswer(r wire.Response, now bool) {
 	if in.ctx.Err() != nil {
 		return
 	}
-	_, err := in.out.add(item{size: wire.ResponseOverhead + len(r.Body), lazy: lazy}, func(dst []byte) []byte {
+	_, err := in.out.add(item{size: wire.ResponseOverhead + len(r.Body), urgent: now, lazy: now}, func(dst []byte) []byte {
 		return wire.AppendResponse(dst, r)
 	})
 	if err != nil {
