@@ -122,11 +122,13 @@ func refused(t *testing.T, nodes []*cluster.Node, key string, p ring.PartitionID
 			_, err := n.List(soon(t), cluster.List{Start: []byte(key), Limit: 9, MaxBytes: 1 << 20})
 			return err
 		})
+	}
+	wg.Wait()
+	for _, n := range nodes { // now: a follower hears a little later of what is committed
 		if it, err := n.Get(t.Context(), []byte(key), true); err != nil || string(it.Value) != "old" {
 			t.Errorf("stale get: %q, %v", it.Value, err)
 		}
 	}
-	wg.Wait()
 }
 
 // waiting waits until at least so many requests wait for locks.
