@@ -152,6 +152,24 @@ func TestAnswersToAnotherLeadershipCountForNothing(t *testing.T) {
 	s.wantServed("it has now", "r")
 }
 
+// What a voter has said of one leadership is not said of the next, even though nothing has moved on its node.
+func TestANewLeadershipIsConfirmedAnew(t *testing.T) {
+	s := lead(t, 1, 1, 2, 3)
+	s.read(1, "first")
+	s.hear(s.wantAsked("a read", 3)...)
+	s.wantServed("the former leadership", "first")
+	again := leading(1, 1, 2, 3)
+	again.Term = term + 2
+	s.stand(again)
+	s.read(1, "second")
+	asks := s.wantAsked("another leadership", 3)
+	if len(asks[0].Claims) != 1 {
+		t.Errorf("claims %v, want the group's", asks[0].Claims)
+	}
+	s.hear(asks...)
+	s.wantServed("it has not heard of this term")
+}
+
 // In a joint configuration either half may have elected a leader of its own.
 func TestBothHalvesOfAJointConfigurationConfirm(t *testing.T) {
 	for _, c := range []struct {
