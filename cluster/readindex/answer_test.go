@@ -264,6 +264,37 @@ func TestALateWitnessOfAnEarlierQuestion(t *testing.T) {
 	s.wantServed("it denies")
 }
 
+// The places of denied claims are those of their own question.
+func TestALateAnswerSaysNothingOfLaterClaims(t *testing.T) {
+	s := lead(t, 2, 1, 2, 3)
+	s.follow(2, term+1, 3)
+	s.read(1, "a")
+	late := s.wantAsked("a read", 3)
+	s.tick(2)
+	s.hear(s.wantAsked("it is silent", 1)...)
+	s.wantServed("the other has answered", "a")
+	s.read(2, "b")
+	s.lost(s.wantAsked("of the other group", 1)...)
+	asks := s.wantAsked("the other is lost", 3)
+	s.hear(late...)
+	s.hear(asks...)
+	s.wantServed("it has denied the later claim")
+}
+
+// No two processes should have the same run; if two nodes have, they are still not each other.
+func TestAnAnswerIsOfItsNodeOnly(t *testing.T) {
+	s := newScene(t)
+	s.witnesses[3], s.witnesses[4] = readindex.NewWitness(7), readindex.NewWitness(7)
+	s.stand(leading(1, 1, 2, 3, 4, 5))
+	s.follow(1, term, 3, 4)
+	s.read(1, "first")
+	s.hear(s.wantAsked("a read", 3, 4)...)
+	s.wantServed("both", "first")
+	s.read(1, "second")
+	s.hear(s.wantAsked("another read", 3, 4)[0])
+	s.wantServed("one of two")
+}
+
 func TestBogusAnswersCountForNothing(t *testing.T) {
 	s := lead(t, 1, 1, 2, 3)
 	s.read(1, "known")
