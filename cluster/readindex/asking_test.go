@@ -129,7 +129,7 @@ func TestUnreachableNodesAreAskedOncePerTick(t *testing.T) {
 		}
 		s.tick(1)
 	}
-	s.hear(s.wantAsked("they are back", 3)...)
+	s.hear(s.wantAsked("they are back", 1, 3)...)
 	s.wantServed("after an answer", "r")
 }
 

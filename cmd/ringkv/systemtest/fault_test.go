@@ -109,13 +109,18 @@ func TestMinority(t *testing.T) {
 	if _, err := c.Put(t.Context(), "k", []byte("v")); err != nil {
 		t.Fatal(err)
 	}
-	f.nodes[1].kill()
-	f.nodes[2].kill()
 	one, err := client.New(client.Config{Nodes: []string{f.nodes[0].http}, Direct: true, MaxAttempts: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer one.Close()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); f.pause(5 * time.Millisecond) {
+		if _, err := one.Get(t.Context(), "k", client.Stale()); err == nil {
+			break // this node has heard that it is committed
+		}
+	}
+	f.nodes[1].kill()
+	f.nodes[2].kill()
 	if item, err := one.Get(t.Context(), "k"); !errors.Is(err, client.ErrUnavailable) {
 		t.Errorf("linearizable read without a majority: %q, %v", item.Value, err)
 	}
