@@ -189,16 +189,11 @@ func (r *Reads) choose(l *led, voters []uint64) {
 			if need <= 0 || p.silent != silent || !slices.Contains(voters, uint64(id)) || v != nil && v.denied {
 				continue
 			}
-			switch {
-			case v != nil && v.number > last: // has answered
-				need--
-				continue
-			case p.waits: // is asked again once it has answered, if need be
-			case p.barred || slices.Contains(r.chosen, p):
-			default:
+			answered := v != nil && v.number > last
+			if !answered && !p.waits && !p.barred && !slices.Contains(r.chosen, p) {
 				r.chosen = append(r.chosen, p)
 			}
-			if !silent {
+			if answered || !silent {
 				need--
 			}
 		}
