@@ -133,3 +133,24 @@ func TestReadOfAReplicaThatStays(t *testing.T) {
 		t.Errorf("scan: %d items, not led %v, %v", len(resp.items), resp.notLed, err)
 	}
 }
+
+// Reads that were given up are let go: those of one group that cannot serve must not take the room of all others.
+func TestReadsGivenUpAreLetGo(t *testing.T) {
+	n := granting(t, nil)
+	n.reads.Stand([]worker.Standing{{Standing: readindex.Standing{Group: testPartition + 1, Replica: 1, Term: 1, Leading: true, Voters: []uint64{1}}}})
+	for range maxWaitingOps {
+		q := n.readOp(testPartition + 1)
+		q.direct = true
+		if err := n.reads.begin(q); err != nil {
+			t.Fatal(err)
+		}
+		q.stage.Store(givenUp)
+	}
+	if _, err := n.readHere(t.Context(), testPartition); !errors.Is(err, ErrOverloaded) {
+		t.Fatalf("a read too many: %v", err)
+	}
+	n.reads.change(func() { n.reads.asker.Forget(isGivenUp) })
+	if _, err := n.readHere(t.Context(), testPartition); err != nil {
+		t.Errorf("after they were let go: %v", err)
+	}
+}

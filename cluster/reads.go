@@ -62,7 +62,9 @@ func (r *reads) Stand(changed []worker.Standing) {
 	r.change(func() {
 		for i := range changed {
 			s := &changed[i]
-			r.leads[s.Group] = lead{s.Clock, s.Locks}
+			if s.Leading {
+				r.leads[s.Group] = lead{s.Clock, s.Locks}
+			}
 			r.asker.Stand(&s.Standing)
 		}
 	})
@@ -156,7 +158,9 @@ func (r *reads) vouch(_ ring.NodeID, method uint8, body []byte) (resp []byte, ok
 // begin asks for the right to do q, a read. On an error it will not be done.
 func (r *reads) begin(q *request) error {
 	p := q.Op.Group
-	r.used.Store(true)
+	if p != storage.MetaPartition { // which the nodes themselves look at now and then
+		r.used.Store(true)
+	}
 	r.mu.Lock()
 	switch {
 	case r.closed:
@@ -167,6 +171,7 @@ func (r *reads) begin(q *request) error {
 		return ErrOverloaded
 	case !r.asker.Read(p, q):
 		r.mu.Unlock()
+		// The hint may be this node, which is about to publish that it leads: then it is none.
 		return &replica.NotLeaderError{Partition: p, Leader: replica.MakeID(r.n.routes.leader(p), 0)}
 	}
 	start, ask := !r.ticking, !r.asking
@@ -175,7 +180,10 @@ func (r *reads) begin(q *request) error {
 	r.mu.Unlock()
 	r.carryOut(e)
 	if start {
-		r.wake <- struct{}{}
+		select {
+		case r.wake <- struct{}{}:
+		default: // one that is left from before is as good
+		}
 	}
 	if ask {
 		runtime.Gosched() // whoever else is about to read is asked for together
@@ -188,7 +196,7 @@ func (r *reads) begin(q *request) error {
 func (r *reads) run(ctx context.Context) {
 	ticker := time.NewTicker(readTick)
 	defer ticker.Stop()
-	for idle := 0; ; {
+	for idle, ticks := 0, 0; ; ticks++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -197,6 +205,9 @@ func (r *reads) run(ctx context.Context) {
 		waiting := false
 		r.change(func() {
 			r.asker.Tick()
+			if ticks%forgetEvery == 0 {
+				r.asker.Forget(isGivenUp)
+			}
 			if waiting = r.asker.Waiting() > 0; waiting {
 				idle = 0
 			} else if idle++; idle >= readIdle {
@@ -217,11 +228,17 @@ func (r *reads) run(ctx context.Context) {
 	}
 }
 
-// readTick is how often what waits for answers is looked at, and readIdle after how many of them without anything the looking
-// ends.
+func isGivenUp(t readindex.Tag) bool {
+	q, _ := t.(*request)
+	return q.stage.Load() == givenUp
+}
+
+// readTick is how often what waits for answers is looked at. After readIdle of them without anything the looking ends; every
+// forgetEvery reads that were given up are let go.
 const (
-	readTick = 10 * time.Millisecond
-	readIdle = 100
+	readTick    = 10 * time.Millisecond
+	readIdle    = 100
+	forgetEvery = 50
 )
 
 // close gives up all reads and refuses others.

@@ -36,7 +36,7 @@ func newRequest() any {
 	return r
 }
 
-// end is called by the worker. What nobody takes any more is given back.
+// end is called by the worker, or by who gives the right to read. What nobody takes any more is given back.
 func (r *request) end() {
 	r.loop.settle(&r.Op)
 	if r.stage.CompareAndSwap(underWay, answered) {
@@ -72,7 +72,7 @@ func (n *Node) run(ctx context.Context, r *request) error {
 	case <-r.ended:
 	case <-ctx.Done():
 		if r.stage.CompareAndSwap(underWay, givenUp) {
-			return context.Cause(ctx) // the worker still has it; it goes to the garbage
+			return context.Cause(ctx) // somebody still has it; it goes to the garbage
 		}
 		<-r.ended
 	}

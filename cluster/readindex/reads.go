@@ -47,9 +47,11 @@ type Effects struct {
 	Ended []Ended
 }
 
-// A question without an answer is given up after askAgain ticks at least, and more where answers are slow.
+// A question without an answer is given up after askAgain ticks at least, and after up to maxTicks where answers are slow.
+// Others are asked after patience at the latest.
 const (
 	askAgain = 2
+	patience = 16
 	maxTicks = 256
 )
 
@@ -271,13 +273,32 @@ func (r *Reads) Lost(to ring.NodeID, number uint64) {
 func (r *Reads) Tick() {
 	for _, p := range r.peers {
 		p.barred = false
-		if p.since++; p.waits && p.since >= p.most {
-			p.waits, p.silent, p.most = false, true, min(2*p.most, maxTicks)
+		p.since++
+		p.silent = p.silent || p.waits && p.since >= min(p.most, patience)
+		if p.waits && p.since >= p.most {
+			p.waits, p.most = false, min(2*p.most, maxTicks)
 		}
 	}
 	for _, l := range r.open {
 		for i := range l.vouchers {
 			l.vouchers[i].denied = false
+		}
+	}
+}
+
+// Forget lets go of the reads that nobody waits for any more. They do not end.
+func (r *Reads) Forget(gone func(Tag) bool) {
+	for _, l := range r.led {
+		before := len(l.asked) + len(l.granted)
+		if before == 0 {
+			continue
+		}
+		isOpen := len(l.asked) > 0
+		drop := func(q read) bool { return gone(q.tag) }
+		l.asked, l.granted = slices.DeleteFunc(l.asked, drop), slices.DeleteFunc(l.granted, drop)
+		r.waiting -= before - len(l.asked) - len(l.granted)
+		if isOpen && len(l.asked) == 0 {
+			r.shut(l)
 		}
 	}
 }

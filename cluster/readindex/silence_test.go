@@ -70,6 +70,36 @@ func TestWaitingForOneNodeIsBounded(t *testing.T) {
 	s.wantAsked("after 256 ticks", 1)
 }
 
+// Where answers have taken long lately, others are asked before the next one is given up.
+func TestOthersAreAskedBeforeASlowOneIsGivenUp(t *testing.T) {
+	s := lead(t, 1, 1, 2, 3)
+	s.read(1, "slow")
+	s.slowly(100, 1000)
+	s.read(1, "r") // 3 is not silent now, and may take 200 ticks
+	s.wantAsked("first", 3)
+	s.tick(15)
+	s.wantAsked("not yet")
+	s.tick(1)
+	s.hear(s.wantAsked("then", 1)...)
+	s.wantServed("by the other", "slow", "r")
+}
+
+// Reads that nobody waits for any more make no questions and count for nothing.
+func TestForgottenReadsAreGone(t *testing.T) {
+	s := lead(t, 1, 1, 2, 3)
+	s.read(1, "gone")
+	s.reads.Forget(func(tag readindex.Tag) bool { return tag == "gone" })
+	s.wantAsked("nobody waits")
+	s.read(1, "gone too")
+	s.read(1, "kept")
+	s.reads.Forget(func(tag readindex.Tag) bool { return tag == "gone too" })
+	if n := s.reads.Waiting(); n != 1 {
+		t.Errorf("%d wait, want 1", n)
+	}
+	s.hear(s.wantAsked("one waits", 3)...)
+	s.wantServed("the one", "kept")
+}
+
 // A node that once had no answer is as good as any other such: the one that says nothing at all must not be asked for ever
 // in its stead.
 func TestTheDeadDoNotStandBeforeTheLost(t *testing.T) {

@@ -106,6 +106,23 @@ func TestFollowerNamesTheLeader(t *testing.T) {
 	}
 }
 
+// A former version asked for its reads within the group. raft panics at such a question that has a term.
+func TestQuestionsOfAFormerVersionDoNoHarm(t *testing.T) {
+	ps := members(t, 3)
+	elect(t, ps...)
+	for _, kind := range []raftpb.MessageType{raftpb.MsgReadIndex, raftpb.MsgReadIndexResp} {
+		for i, from := range []int{1, 0, 0} {
+			ps[i].step(&raftpb.Message{
+				Type: kind.Enum(), From: new(uint64(peerID(from))), To: new(uint64(peerID(i))), Term: new(ps[0].Term()), Index: new(uint64(1)),
+			})
+		}
+	}
+	settle(ps...)
+	propose(t, ps[0], "w")
+	settle(ps...)
+	wantTags(t, "ours", ps[0].ours, "w")
+}
+
 // What another leader's entry took the place of certainly never takes effect.
 func TestOverwrittenProposalIsToldApart(t *testing.T) {
 	ps := members(t, 3)

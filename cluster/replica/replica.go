@@ -176,7 +176,10 @@ func (r *Replica) Step(m *raftpb.Message) error {
 	if ID(m.GetTo()) != r.id {
 		return nil
 	}
-	if m.GetType() == raftpb.MsgHeartbeat {
+	switch m.GetType() {
+	case raftpb.MsgReadIndex, raftpb.MsgReadIndexResp:
+		return nil // nobody of this version sends them: reads are confirmed elsewhere, and raft panics at some of them
+	case raftpb.MsgHeartbeat:
 		if err := r.rolledBack(m); err != nil {
 			return err
 		}

@@ -79,7 +79,7 @@ func (s *session) queue(c *call, method uint8, timeout time.Duration, body []byt
 	if s.dead != nil {
 		return fmt.Errorf("%w: %w", ErrUnreachable, s.dead)
 	}
-	if len(s.calls) >= s.maxCalls {
+	if !now && len(s.calls) >= s.maxCalls { // those are few: readindex has one under way to a node
 		return ErrOverloaded
 	}
 	s.last++

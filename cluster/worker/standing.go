@@ -28,13 +28,16 @@ type Standing struct {
 
 // stand notes where a replica stands, if that is news.
 func (w *Worker) stand(g *group) {
+	if w.cfg.Board == nil {
+		return
+	}
 	s := Standing{Standing: readindex.Standing{Group: g.id, Replica: g.rep.ID(), Term: g.rep.Term(), Leading: g.rep.Leading()}}
 	if s.Leading {
 		s.Serving, s.Commit, s.Applied = g.rep.Serving(), g.rep.Told(), g.rep.AppliedIndex()
 		s.Clock, s.Locks, s.conf = g.clock.Clock, g.part.LockShadow(), g.rep.Conf()
 		s.Voters, s.Outgoing = s.conf.GetVoters(), s.conf.GetVotersOutgoing()
 	}
-	if w.cfg.Board == nil || s.same(&g.stood) {
+	if s.same(&g.stood) {
 		return
 	}
 	g.stood = s
