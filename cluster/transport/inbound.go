@@ -200,7 +200,6 @@ func (in *inbound) begun(req wire.Request) bool {
 }
 
 func (in *inbound) handle(req wire.Request) {
-	defer in.t.counters.handling.Add(-1)
 	ctx := in.ctx
 	if req.Timeout > 0 {
 		var done context.CancelFunc
@@ -208,6 +207,7 @@ func (in *inbound) handle(req wire.Request) {
 		defer done()
 	}
 	status, body := in.t.cfg.Handler.HandleRequest(ctx, in.from, req.Method, req.Body)
+	in.t.counters.handling.Add(-1) // before anybody can know
 	in.respond(wire.Response{ID: req.ID, Status: status, Body: body})
 }
 
