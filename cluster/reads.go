@@ -202,20 +202,21 @@ func (r *reads) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		waiting := false
+		on := false
 		r.change(func() {
 			r.asker.Tick()
 			if ticks%forgetEvery == 0 {
 				r.asker.Forget(isGivenUp)
 			}
-			if waiting = r.asker.Waiting() > 0; waiting {
+			if idle++; r.asker.Waiting() > 0 {
 				idle = 0
-			} else if idle++; idle >= readIdle {
+			}
+			if idle >= readIdle {
 				idle, r.ticking = 0, false
 			}
-			waiting = r.ticking
+			on = r.ticking
 		})
-		if waiting {
+		if on {
 			continue
 		}
 		ticker.Stop()
