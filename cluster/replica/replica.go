@@ -200,8 +200,12 @@ func (r *Replica) rolledBack(m *raftpb.Message) error {
 }
 
 // Campaign starts an election at once instead of after the election timeout. It does so only where this replica is
-// the sole voter or believes its leader gone.
-func (r *Replica) Campaign() { _ = r.raw.Campaign() }
+// the sole voter or believes its leader gone, and does not ask for votes already.
+func (r *Replica) Campaign() {
+	if r.role != raft.StateCandidate {
+		_ = r.raw.Campaign()
+	}
+}
 
 // ForgetLeader makes this replica ready to vote for another leader at once, after its owner was told that the
 // leader's node is gone.

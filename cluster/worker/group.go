@@ -25,7 +25,8 @@ type group struct {
 	durable uint64 // applied index as of the engine's last sync: the log is needed from there on
 	syncing uint64 // the same of the sync that was begun last
 
-	lead, term uint64   // last told to OnLead
+	lead, term uint64 // last told to OnLead
+	orphaned   orphaned
 	stood      Standing // last published
 	expiring   bool     // an expire is under way
 	expireAll  bool     // the last expire has left keys that are due

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/ringkv/ringkv/cluster/meta"
-	"github.com/ringkv/ringkv/cluster/replica"
 	"github.com/ringkv/ringkv/ring"
 )
 
@@ -23,24 +22,6 @@ func (w *Worker) Filled(s *meta.State) bool {
 		}
 	}
 	return true
-}
-
-// NodeGone tells that the connection to a node broke. Where that node led, the first of the others stands for election
-// at once instead of after the election timeout; if the node still leads for the rest, its group refuses by PreVote
-// and nothing changes.
-func (w *Worker) NodeGone(id ring.NodeID) {
-	for _, g := range w.order {
-		if g.install != nil || g.rep.Leader().Node() != id {
-			continue
-		}
-		t := w.target(g.id)
-		first := slices.IndexFunc(t.Voters, func(v replica.ID) bool { return v.Node() != id })
-		g.rep.ForgetLeader()
-		if first >= 0 && t.Voters[first].Node() == w.cfg.Node {
-			g.rep.Campaign()
-		}
-		w.touch(g)
-	}
 }
 
 // HandOver gives every leadership away that somebody can take, because this node is about to stop. It returns how many
