@@ -282,6 +282,7 @@ func (n *Node) leading() []wire.Leader {
 func (n *Node) onPeer(id ring.NodeID, connected bool) {
 	if connected {
 		n.twins.forget(id)
+		n.loop.do(func(w *worker.Worker) { w.NodeBack(id) })
 		n.poke()
 		return
 	}

@@ -150,6 +150,9 @@ func (r *Replica) Term() uint64 { return r.term }
 // Leading reports whether this replica leads its group.
 func (r *Replica) Leading() bool { return r.role == raft.StateLeader }
 
+// Candidate reports whether this replica has asked for votes in its term, after a majority had said that they would give them.
+func (r *Replica) Candidate() bool { return r.role == raft.StateCandidate }
+
 // Serving reports whether this replica leads and has applied an entry of its own term: only then does it know every
 // write that was ever acknowledged.
 func (r *Replica) Serving() bool { return r.Leading() && r.appliedTerm == r.term }
@@ -199,13 +202,9 @@ func (r *Replica) rolledBack(m *raftpb.Message) error {
 	return &RolledBackError{Partition: r.group, Acknowledged: m.GetCommit(), Last: last}
 }
 
-// Campaign starts an election at once instead of after the election timeout. It does so only where this replica is
-// the sole voter or believes its leader gone, and does not ask for votes already.
-func (r *Replica) Campaign() {
-	if r.role != raft.StateCandidate {
-		_ = r.raw.Campaign()
-	}
-}
+// Campaign starts an election at once instead of after the election timeout, and an own one that is under way anew. It is
+// for the sole voter, and for owners who were told that the leader's node is gone: this replica forgets its leader.
+func (r *Replica) Campaign() { _ = r.raw.Campaign() }
 
 // ForgetLeader makes this replica ready to vote for another leader at once, after its owner was told that the
 // leader's node is gone.

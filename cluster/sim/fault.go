@@ -89,6 +89,8 @@ func (w *world) cut() {
 	w.after(w.between(100*time.Millisecond, 4*time.Second), func() {
 		for _, l := range links {
 			delete(w.net.blocked, l)
+			back := w.nodes[l.to].id
+			w.nodes[l.from].arrive(func(wk *worker.Worker) { wk.NodeBack(back) })
 		}
 	})
 }

@@ -26,15 +26,16 @@ const dir = "log"
 
 // machine is one node with its disks. What it sends is kept in sent.
 type machine struct {
-	t      testing.TB
-	fs     *memfs.FS
-	disk   *memdb.Disk
-	left   int         // syncs and commits until the disks break; -1: they do not
-	fault  memdb.Fault // what then becomes of a commit, or of the engine's sync
-	rng    *rand.Rand  // says what a power cut takes
-	keep   uint64      // worker.Config.KeepEntries
-	spools map[string][]byte
-	linger time.Duration // worker.Config.Linger
+	t             testing.TB
+	fs            *memfs.FS
+	disk          *memdb.Disk
+	left          int         // syncs and commits until the disks break; -1: they do not
+	fault         memdb.Fault // what then becomes of a commit, or of the engine's sync
+	rng           *rand.Rand  // says what a power cut takes
+	keep          uint64      // worker.Config.KeepEntries
+	spools        map[string][]byte
+	linger        time.Duration // worker.Config.Linger
+	electionTicks int           // worker.Config.ElectionTicks
 
 	log    *raftlog.Log
 	engine *memdb.Engine
@@ -50,7 +51,7 @@ type machine struct {
 }
 
 func newMachine(t testing.TB) *machine {
-	return &machine{t: t, fs: memfs.New(), disk: memdb.NewDisk(), spools: make(map[string][]byte), left: -1, rng: rand.New(rand.NewPCG(1, 2))}
+	return &machine{t: t, fs: memfs.New(), disk: memdb.NewDisk(), spools: make(map[string][]byte), left: -1, electionTicks: 4, rng: rand.New(rand.NewPCG(1, 2))}
 }
 
 // worst is a power cut that takes everything it may: numbers that are drawn with it are 0.
@@ -118,7 +119,7 @@ func (m *machine) tryOpen(id ring.NodeID) (err error) {
 		engine = m.wrap(engine)
 	}
 	m.worker, err = worker.Open(worker.Config{
-		Node: id, Log: m.log, Engine: engine, Outbox: m, OpenSpool: m.openSpool, ElectionTicks: 4, HeartbeatTicks: 1, KeepEntries: m.keep,
+		Node: id, Log: m.log, Engine: engine, Outbox: m, OpenSpool: m.openSpool, ElectionTicks: m.electionTicks, HeartbeatTicks: 1, KeepEntries: m.keep,
 		OnStuck: m.onStuck, Linger: m.linger, Board: m.board,
 	}, m.now)
 	return err
@@ -229,25 +230,33 @@ func (m *machine) openSpool(name string) (worker.Spool, error) {
 // snapshot is a state of partition 0 at an index, with one key, in a group of the replicas given.
 func (m *machine) snapshot(name string, index, term uint64, voters ...replica.ID) (*raftpb.SnapshotMetadata, spool) {
 	m.t.Helper()
+	return m.snapshotOf(0, name, put(0, "k", name).Data, index, term, voters...)
+}
+
+// snapshotOf is one of partition p, to which cmd was applied.
+func (m *machine) snapshotOf(
+	p ring.PartitionID, name string, cmd []byte, index, term uint64, voters ...replica.ID,
+) (*raftpb.SnapshotMetadata, spool) {
+	m.t.Helper()
 	cs := &raftpb.ConfState{}
 	for _, v := range voters {
 		cs.Voters = append(cs.Voters, uint64(v))
 	}
 	e := memdb.New()
 	v := e.View()
-	part, err := storage.OpenPartition(v, 0)
+	part, err := storage.OpenPartition(v, p)
 	v.Close()
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	b := e.Batch()
-	_, err = part.Apply(b, index-1, term, put(0, "k", name).Data)
+	_, err = part.Apply(b, index-1, term, cmd)
 	err = errors.Join(err, part.SetConf(index, term, replica.EncodeConf(cs)), part.Flush(b), b.Commit())
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	var data bytes.Buffer
-	if err := storage.WriteSnapshot(e.View(), 0, &data); err != nil {
+	if err := storage.WriteSnapshot(e.View(), p, &data); err != nil {
 		m.t.Fatal(err)
 	}
 	m.spools[name] = data.Bytes()

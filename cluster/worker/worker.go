@@ -233,7 +233,7 @@ func (w *Worker) Tick(now time.Duration) {
 	for _, g := range w.order {
 		if g.install == nil {
 			g.rep.Tick()
-			w.standInTurn(g)
+			w.succeed(g)
 			w.tend(g)
 			w.touch(g)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringkv/ringkv/cluster/replica"
 	"github.com/ringkv/ringkv/cluster/worker"
+	"github.com/ringkv/ringkv/ring"
 	"github.com/ringkv/ringkv/storage"
 	"github.com/ringkv/ringkv/storage/memdb"
 )
@@ -96,8 +97,13 @@ func filled(t *testing.T) *machine {
 
 func (m *machine) deliverSnapshot(name string, index, term uint64) {
 	md, s := m.snapshot(name, index, term, leader, follower, other)
-	m.worker.DeliverSnapshot(0, &raftpb.Message{
-		Type: raftpb.MsgSnap.Enum(), To: new(uint64(follower)), From: new(uint64(leader)), Term: new(term),
+	m.deliverTo(0, follower, md, s)
+}
+
+// deliverTo hands the machine a snapshot for its replica id, from the leader.
+func (m *machine) deliverTo(p ring.PartitionID, id replica.ID, md *raftpb.SnapshotMetadata, s spool) {
+	m.worker.DeliverSnapshot(p, &raftpb.Message{
+		Type: raftpb.MsgSnap.Enum(), To: new(uint64(id)), From: new(uint64(leader)), Term: md.Term,
 		Snapshot: &raftpb.Snapshot{Metadata: md},
 	}, s)
 }
