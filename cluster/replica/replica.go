@@ -150,8 +150,11 @@ func (r *Replica) Term() uint64 { return r.term }
 // Leading reports whether this replica leads its group.
 func (r *Replica) Leading() bool { return r.role == raft.StateLeader }
 
-// Candidate reports whether this replica has asked for votes in its term, after a majority had said that they would give them.
-func (r *Replica) Candidate() bool { return r.role == raft.StateCandidate }
+// Latest is the leader and the term as of the last message; Leader and Term are as of the last Ready.
+func (r *Replica) Latest() (leader ID, term uint64) {
+	s := r.raw.BasicStatus()
+	return ID(s.Lead), s.GetTerm()
+}
 
 // Serving reports whether this replica leads and has applied an entry of its own term: only then does it know every
 // write that was ever acknowledged.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ringkv/ringkv/cluster/meta"
 	"github.com/ringkv/ringkv/cluster/replica"
-	"github.com/ringkv/ringkv/ring"
 	"github.com/ringkv/ringkv/storage"
 )
 
@@ -54,6 +53,12 @@ func heir(t *testing.T, leads replica.ID) *machine {
 }
 
 func (m *machine) lead4(leads replica.ID) {
+	m.worker.NodeBack(leader.Node())
+	for range 2 {
+		m.worker.Deliver(0, message(raftpb.MsgHeartbeat, leads, 4))
+		m.settle()
+		m.worker.Tick(m.now)
+	}
 	m.worker.Deliver(0, message(raftpb.MsgHeartbeat, leads, 4))
 	m.settle()
 	m.stands()
@@ -75,18 +80,7 @@ func TestNextHeirStandsAfterTheFirst(t *testing.T) {
 // The placement may name another replica of a node than the group has.
 func TestHeirsAreInTheOrderOfThePlacement(t *testing.T) {
 	m := filled(t)
-	s := meta.State{Partitions: 1, Placement: [][]replica.ID{{leader, 3<<32 | 7, 2<<32 | 7}}}
-	value, err := s.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := put(storage.MetaPartition, meta.Key, string(value)).Data
-	md, sp := m.snapshotOf(storage.MetaPartition, "meta", cmd, 20, 3, leader, follower, other)
-	m.deliverTo(storage.MetaPartition, follower, md, sp)
-	m.settle()
-	if m.worker.State() == nil {
-		t.Fatal("the placement is not known")
-	}
+	m.place(follower, leader, 3<<32|7, 2<<32|7)
 	m.lead4(leader)
 	m.worker.NodeGone(leader.Node())
 	m.settle()
@@ -99,17 +93,62 @@ func TestHeirsAreInTheOrderOfThePlacement(t *testing.T) {
 	}
 }
 
-func TestNobodyStandsAgainstALeaderThatIsHeard(t *testing.T) {
+func TestNobodyStandsAgainstALeaderThatIsBack(t *testing.T) {
+	m := heir(t, leader)
+	m.worker.NodeGone(leader.Node())
+	m.wantTurns(true)
+	m.worker.NodeBack(leader.Node())
+	m.worker.Deliver(0, message(raftpb.MsgHeartbeat, leader, 4))
+	m.wantTurns(false, false, false, false)
+}
+
+// What the leader had sent before its end may arrive after the news of it, on another connection.
+func TestLastWordsOfALeaderAreNotItsReturn(t *testing.T) {
 	m := heir(t, leader)
 	m.worker.NodeGone(leader.Node())
 	m.wantTurns(true)
 	m.worker.Deliver(0, message(raftpb.MsgHeartbeat, leader, 4))
+	m.wantTurns(false, true, true)
+}
+
+func TestLastWordsOfALeaderDoNotBindAVote(t *testing.T) {
+	m := heir(t, other)
+	m.worker.NodeGone(other.Node())
+	m.worker.Deliver(0, message(raftpb.MsgHeartbeat, other, 4))
+	m.settle()
+	m.worker.Tick(m.now)
+	m.settle()
+	m.sent = nil
+	ask := vote(leader, 5)
+	ask.Type = raftpb.MsgPreVote.Enum()
+	m.worker.Deliver(0, ask)
+	m.settle()
+	if !slices.ContainsFunc(m.sent, func(msg *raftpb.Message) bool {
+		return msg.GetType() == raftpb.MsgPreVoteResp && !msg.GetReject()
+	}) {
+		t.Fatalf("the first heir gets no vote: %v", m.sent)
+	}
+}
+
+// What came in the same turn before the news counts already.
+func TestANewLeaderIsNotForgottenForTheOldOne(t *testing.T) {
+	m := heir(t, leader)
+	m.worker.Deliver(0, message(raftpb.MsgHeartbeat, other, 5))
+	m.worker.NodeGone(leader.Node())
 	m.wantTurns(false, false, false)
+}
+
+// The node has come back and died before it was heard.
+func TestHeirsStandWhereTheNodeIsGoneAgain(t *testing.T) {
+	m := heir(t, leader)
+	m.worker.NodeGone(leader.Node())
+	m.worker.NodeBack(leader.Node())
+	m.worker.NodeGone(leader.Node())
+	m.wantTurns(true, true, true)
 }
 
 // Where there is no majority nobody can be elected, and raft asks less often.
 func TestHeirsLeaveItToRaftInTheEnd(t *testing.T) {
-	const electionTicks = 15
 	m := survivor(t, follower, electionTicks)
 	m.worker.NodeGone(leader.Node())
 	m.standsAt(electionTicks)
@@ -141,7 +180,7 @@ func TestNobodyStandsAgainstWhoHasItsVote(t *testing.T) {
 	if granted(m.sent, other) != 1 {
 		t.Fatalf("it did not vote: %v", m.sent)
 	}
-	m.wantTurns(false, false, false)
+	m.wantTurns(false, false, false) // as long as that one waits for votes
 }
 
 func TestOnlyTheLeadersNodeOrphansAGroup(t *testing.T) {
@@ -157,6 +196,14 @@ func TestNobodyStandsBeforeWhoIsBackHasHadItsSay(t *testing.T) {
 	m.wantTurns(true)
 	m.worker.NodeBack(leader.Node())
 	m.wantTurns(false, false, true) // a heartbeat comes at each tick here
+}
+
+func TestOnlyWhoIsGoneIsWaitedFor(t *testing.T) {
+	m := heir(t, leader)
+	m.worker.NodeGone(leader.Node())
+	m.wantTurns(true)
+	m.worker.NodeBack(other.Node())
+	m.wantTurns(false, true, true)
 }
 
 // Who asks for votes already would lose those that are on their way.
@@ -175,30 +222,119 @@ func TestCandidateWaitsForItsVotes(t *testing.T) {
 	}
 }
 
+const electionTicks = 15
+
 // Whichever of two heirs notices first, and however much earlier, a group does not wait for raft's election timeout.
 func TestHeirsFindALeaderWhoeverNoticesFirst(t *testing.T) {
-	const electionTicks = 15
 	for late := -8; late <= 8; late++ {
-		two := map[uint64]*machine{uint64(follower): survivor(t, follower, electionTicks), uint64(other): survivor(t, other, electionTicks)}
-		ticks := 0
-		for ; !led(two); ticks++ {
-			if ticks == electionTicks {
-				t.Fatalf("no leader where the second heir notices %d ticks after the first", late)
+		two := survivors(t)
+		ticks := two.untilLed(func(id replica.ID, tick int) {
+			if own := max(0, late); id == other && tick == own || id == follower && tick == own-late {
+				two[id].worker.NodeGone(leader.Node())
 			}
-			for id, m := range two {
-				if ticks > 0 {
-					m.worker.Tick(m.now)
+		}, func(*raftpb.Message) int { return 0 })
+		if ticks >= electionTicks {
+			t.Errorf("the second heir notices %d ticks after the first: %d ticks without a leader", late, ticks)
+		}
+	}
+}
+
+// Votes may take long, where disks are slow: who has asked for them must not ask for others for ever.
+func TestHeirsWaitForSlowVotes(t *testing.T) {
+	for slow := range 6 {
+		two := survivors(t)
+		ticks := two.untilLed(two.noticeAtOnce, func(m *raftpb.Message) int {
+			if m.GetType() == raftpb.MsgVoteResp {
+				return slow
+			}
+			return 0
+		})
+		if ticks > electionTicks {
+			t.Errorf("votes take %d ticks: %d ticks without a leader", slow, ticks)
+		}
+	}
+}
+
+// Nodes that know different placements may both believe that it is their turn.
+func TestHeirsFindALeaderWherePlacementsDiffer(t *testing.T) {
+	two := survivors(t)
+	two[other].place(other, leader, other, follower)
+	if ticks := two.untilLed(two.noticeAtOnce, func(*raftpb.Message) int { return 0 }); ticks >= electionTicks {
+		t.Errorf("%d ticks without a leader", ticks)
+	}
+}
+
+// pair is the two machines that are left of three, by their replicas of partition 0.
+type pair map[replica.ID]*machine
+
+func survivors(t *testing.T) pair {
+	return pair{follower: survivor(t, follower, electionTicks), other: survivor(t, other, electionTicks)}
+}
+
+func (p pair) noticeAtOnce(id replica.ID, tick int) {
+	if tick == 0 {
+		p[id].worker.NodeGone(leader.Node())
+	}
+}
+
+// untilLed lets ticks pass until one of the two leads and returns how many, at most 100. What they send to each other
+// crosses, and arrives as many ticks later as delay says.
+func (p pair) untilLed(meanwhile func(id replica.ID, tick int), delay func(*raftpb.Message) int) int {
+	due := make(map[int][]*raftpb.Message)
+	for tick := range 100 {
+		for _, id := range []replica.ID{follower, other} {
+			m := p[id]
+			if tick > 0 {
+				m.worker.Tick(m.now)
+			}
+			meanwhile(id, tick)
+			m.settle()
+		}
+		for range 8 {
+			for _, id := range []replica.ID{follower, other} {
+				for _, msg := range p[id].sent {
+					at := tick + delay(msg)
+					due[at] = append(due[at], msg)
 				}
-				if own := max(0, late); id == uint64(other) && ticks == own || id == uint64(follower) && ticks == own-late {
-					m.worker.NodeGone(leader.Node())
+				p[id].sent = nil
+			}
+			now := due[tick]
+			due[tick] = nil
+			for _, msg := range now {
+				if m := p[replica.ID(msg.GetTo())]; m != nil {
+					m.worker.Deliver(0, msg)
 				}
+			}
+			for _, m := range p {
 				m.settle()
 			}
-			exchange(two)
 		}
-		if most := max(late, -late) + 3*4; ticks > most {
-			t.Errorf("the second heir notices %d ticks after the first: %d ticks, want at most %d", late, ticks, most)
+		for _, m := range p {
+			for _, g := range m.worker.Status() {
+				if g.Partition == 0 && g.Role == "leader" {
+					return tick
+				}
+			}
 		}
+	}
+	return 100
+}
+
+// place tells the machine of replica own where partition 0 is placed.
+func (m *machine) place(own replica.ID, voters ...replica.ID) {
+	m.t.Helper()
+	s := meta.State{Partitions: 1, Placement: [][]replica.ID{voters}}
+	value, err := s.Encode()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	cmd := put(storage.MetaPartition, meta.Key, string(value)).Data
+	md, sp := m.snapshotOf(storage.MetaPartition, "meta", cmd, 20, 3, leader, follower, other)
+	m.deliverTo(storage.MetaPartition, own, md, sp)
+	m.settle()
+	m.sent = nil
+	if m.worker.State() == nil {
+		m.t.Fatal("the placement is not known")
 	}
 }
 
@@ -220,32 +356,4 @@ func survivor(t *testing.T, id replica.ID, electionTicks int) *machine {
 	m.settle()
 	m.sent = nil
 	return m
-}
-
-func led(machines map[uint64]*machine) bool {
-	for _, m := range machines {
-		if m.worker.Status()[0].Role == "leader" {
-			return true
-		}
-	}
-	return false
-}
-
-// exchange delivers what the machines have sent to each other, in rounds in which all messages cross.
-func exchange(machines map[uint64]*machine) {
-	for range 8 {
-		var under []*raftpb.Message
-		for _, m := range machines {
-			under = append(under, m.sent...)
-			m.sent = nil
-		}
-		for _, msg := range under {
-			if m := machines[msg.GetTo()]; m != nil {
-				m.worker.Deliver(ring.PartitionID(0), msg)
-			}
-		}
-		for _, m := range machines {
-			m.settle()
-		}
-	}
 }
