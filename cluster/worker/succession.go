@@ -34,7 +34,7 @@ func (w *Worker) NodeGone(id ring.NodeID) {
 			continue
 		case lead.Node() == id:
 			g.orphaned = orphaned{gone: id, term: term, from: w.ticks, until: w.ticks + w.cfg.ElectionTicks, wait: votingTicks}
-		case g.orphaned.gone == id:
+		case g.orphaned.gone == id && lead == 0:
 			g.orphaned.back, g.orphaned.from = false, min(g.orphaned.from, w.ticks)
 		default:
 			continue
@@ -58,7 +58,8 @@ func (w *Worker) NodeBack(id ring.NodeID) {
 // succeed lets a tick pass for a group, which is orphaned no more once somebody leads it or raft's own timers take over.
 //
 // Two who stand at the same time, because they noticed at different ticks, may become candidates both, each waiting for a
-// vote that it does not get. With a new term the turns begin anew, at the same tick for both.
+// vote that it does not get. With a new term the turns begin anew: for those two at about the same tick, and whoever has
+// voted leaves time for the answer.
 func (w *Worker) succeed(g *group) {
 	o, lead := &g.orphaned, g.rep.Leader()
 	switch {

@@ -138,6 +138,18 @@ func TestANewLeaderIsNotForgottenForTheOldOne(t *testing.T) {
 	m.wantTurns(false, false, false)
 }
 
+func TestANewLeaderIsNotForgottenWhereTheOldOneIsGoneAgain(t *testing.T) {
+	m := heir(t, leader)
+	m.worker.NodeGone(leader.Node())
+	m.settle()
+	m.worker.Deliver(0, message(raftpb.MsgHeartbeat, other, 5))
+	m.settle()
+	m.stands()
+	m.worker.NodeBack(leader.Node())
+	m.worker.NodeGone(leader.Node())
+	m.wantTurns(false, false, false)
+}
+
 // The node has come back and died before it was heard.
 func TestHeirsStandWhereTheNodeIsGoneAgain(t *testing.T) {
 	m := heir(t, leader)
@@ -328,6 +340,7 @@ func (m *machine) place(own replica.ID, voters ...replica.ID) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	m.muteMeta = true
 	cmd := put(storage.MetaPartition, meta.Key, string(value)).Data
 	md, sp := m.snapshotOf(storage.MetaPartition, "meta", cmd, 20, 3, leader, follower, other)
 	m.deliverTo(storage.MetaPartition, own, md, sp)
